@@ -1,0 +1,202 @@
+"""What is configured, and the only reader of the environment.
+
+Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from the profile's
+table `[tool.lakehouse.profiles.<profile>]` and from `[tool.lakehouse]` of the project's `pyproject.toml`, and from the profile's
+defaults below. What a value is used for does not belong here.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lakehouse.errors import SettingsError
+
+
+class Profile(StrEnum):
+    """Where the lake lives: in a folder, on local servers, or on AWS."""
+
+    EMBEDDED = "embedded"
+    LOCAL = "local"
+    AWS = "aws"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Catalog(_Section):
+    """The Iceberg catalog. `embedded://<database>` is the PostgreSQL that the project runs itself."""
+
+    name: str = "lake"
+    uri: SecretStr = SecretStr("embedded://lakehouse")
+
+
+class S3(_Section):
+    """An S3 endpoint. Without keys, boto3's own chain (roles, profiles) is asked."""
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+
+
+class PostgresSource(_Section):
+    """A PostgreSQL database that rows are read from; `embedded://<database>` as in the catalog."""
+
+    kind: Literal["postgres"] = "postgres"
+    url: SecretStr
+
+
+class FilesSource(_Section):
+    """A landing folder. A relative root is taken from the state folder."""
+
+    kind: Literal["files"] = "files"
+    root: str
+
+
+class HttpSource(_Section):
+    """An HTTP API."""
+
+    kind: Literal["http"] = "http"
+    base_url: str
+    token: SecretStr | None = None
+
+
+Source = Annotated[PostgresSource | FilesSource | HttpSource, Field(discriminator="kind")]
+
+
+class Ui(_Section):
+    """Where `lakehouse ui` listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=3000, ge=1, le=65535)
+
+
+_PROFILE_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
+    Profile.EMBEDDED: {},
+    Profile.LOCAL: {"warehouse": "s3://lake/warehouse", "s3": {"endpoint": "http://127.0.0.1:9000"}},
+    Profile.AWS: {},
+}
+
+
+class Settings(BaseSettings):
+    """Everything in force for one project and profile. Frozen; made by `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LAKEHOUSE_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    profile: Profile = Profile.EMBEDDED
+    project: Path
+    state: Path = Path(".lakehouse")
+    defs: tuple[Path, ...] = (Path("defs"),)
+    dbt: tuple[Path, ...] = (Path("dbt"),)
+    warehouse: str = "warehouse"
+    catalog: Catalog = Catalog()
+    s3: S3 = S3()
+    sources: dict[str, Source] = Field(default_factory=dict)
+    ui: Ui = Ui()
+    json_logs: bool = False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (the signature is pydantic-settings')
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment is stronger than the project's file, which reaches us as init values."""
+        return (env_settings, init_settings)
+
+    def model_post_init(self, _context: object) -> None:
+        """Make every folder absolute: runs are started from many working directories."""
+        fix = object.__setattr__
+        fix(self, "project", self.project.absolute())
+        fix(self, "state", self.project / self.state)
+        fix(self, "defs", tuple(self.project / path for path in self.defs))
+        fix(self, "dbt", tuple(self.project / path for path in self.dbt))
+        if "://" not in self.warehouse:
+            fix(self, "warehouse", (self.state / self.warehouse).as_uri())
+
+    @property
+    def dagster_home(self) -> Path:
+        """Where Dagster keeps runs, events and schedules of the embedded profile."""
+        return self.state / "dagster"
+
+
+def find_project(start: Path) -> Path:
+    """The nearest folder at or above `start` whose `pyproject.toml` has a section `[tool.lakehouse]`."""
+    for folder in (start, *start.parents):
+        if _project_section(folder / "pyproject.toml") is not None:
+            return folder
+    raise SettingsError(
+        f"no lakehouse project at or above {start}",
+        expected="a pyproject.toml with a section [tool.lakehouse]",
+        remedy="Change into a project, set LAKEHOUSE_PROJECT, or make one with `lakehouse new DIR`.",
+    )
+
+
+def load_settings(project: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401  (any setting's type)
+    """Read the settings of a project (default: LAKEHOUSE_PROJECT, else the nearest one above the working directory).
+
+    Raises SettingsError that names the setting, what it must be, and where to set it.
+    """
+    named = os.environ.get("LAKEHOUSE_PROJECT")
+    folder = project or (Path(named) if named else find_project(Path.cwd()))
+    section = _project_section(folder / "pyproject.toml") or {}
+    profiles = section.pop("profiles", {})
+    profile = _profile(os.environ.get("LAKEHOUSE_PROFILE") or overrides.get("profile") or section.get("profile"))
+    values = _merge(_PROFILE_DEFAULTS[profile], section)
+    values = _merge(values, profiles.get(profile.value, {}))
+    values = _merge(values, overrides)
+    try:
+        return Settings(**{**values, "project": folder, "profile": profile})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name!r} of {folder / 'pyproject.toml'} or the environment cannot be used",
+            expected=first["msg"],
+            remedy="Mend it in [tool.lakehouse] or in the variable LAKEHOUSE_" + name.upper().replace(".", "__") + ".",
+        ) from None
+
+
+def _profile(name: str | Profile | None) -> Profile:
+    try:
+        return Profile(name or Profile.EMBEDDED)
+    except ValueError:
+        raise SettingsError(
+            f"unknown profile {name!r}",
+            expected=f"one of {', '.join(Profile)}",
+            remedy="Set LAKEHOUSE_PROFILE, or `profile` in [tool.lakehouse], to one of them.",
+        ) from None
+
+
+def _project_section(file: Path) -> dict[str, Any] | None:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        section = tomllib.loads(text).get("tool", {}).get("lakehouse")
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}", remedy="Mend the file.") from None
+    return dict(section) if section is not None else None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,28 @@
+"""Plain values that describe a table: what it is called, holds, loads from and how it is written.
+
+No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`). Everything here is frozen and comparable.
+"""
+
+from lakehouse.tables.column import METADATA_COLUMNS, Column
+from lakehouse.tables.name import Layer, TableName
+from lakehouse.tables.policy import LoadPolicy, Strategy, Upkeep
+from lakehouse.tables.progress import Position
+from lakehouse.tables.rule import Rule, Severity
+from lakehouse.tables.table import PartitionField, Table
+from lakehouse.tables.window import Window
+
+__all__ = [
+    "METADATA_COLUMNS",
+    "Column",
+    "Layer",
+    "LoadPolicy",
+    "PartitionField",
+    "Position",
+    "Rule",
+    "Severity",
+    "Strategy",
+    "Table",
+    "TableName",
+    "Upkeep",
+    "Window",
+]

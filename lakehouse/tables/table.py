@@ -1,0 +1,72 @@
+"""One table, with everything its contract declares. The value that every other layer works from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from lakehouse.tables.column import METADATA_COLUMNS, Column
+from lakehouse.tables.name import Layer, TableName
+from lakehouse.tables.policy import LoadPolicy, Strategy, Upkeep
+from lakehouse.tables.rule import Rule
+
+
+@dataclass(frozen=True)
+class PartitionField:
+    """A partition field: an Iceberg transform ("day", "identity", "bucket[16]", ...) of a column."""
+
+    column: str
+    transform: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table.
+
+    `window_column` is the date or timestamp column of a daily chain: the event day, fixed at a row's birth, that the table
+    is partitioned by (as an Iceberg day partition and as a Dagster daily partition from `window_start`).
+    `file` is the contract it was compiled from.
+    """
+
+    name: TableName
+    domain: str
+    description: str
+    columns: tuple[Column, ...]
+    file: Path
+    owners: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    primary_key: tuple[str, ...] = ()
+    partition_by: tuple[PartitionField, ...] = ()
+    sort_by: tuple[str, ...] = ()
+    window_column: str | None = None
+    window_start: date | None = None
+    load: LoadPolicy | None = None
+    strategy: Strategy = Strategy.REPLACE
+    rules: tuple[Rule, ...] = ()
+    fresh_within: timedelta | None = None
+    upkeep: Upkeep = field(default_factory=Upkeep)
+    version: str = "1.0.0"
+
+    @property
+    def stored_columns(self) -> tuple[Column, ...]:
+        """The columns of the Iceberg table: those declared, and in bronze the metadata columns behind them."""
+        return (*self.columns, *METADATA_COLUMNS) if self.name.layer is Layer.BRONZE else self.columns
+
+    @property
+    def personal_columns(self) -> frozenset[str]:
+        """Names of the columns that previews mask."""
+        return frozenset(column.name for column in self.columns if column.personal)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether the table belongs to a daily chain in Dagster (bronze tables are unpartitioned there)."""
+        return self.window_column is not None and self.name.layer in {Layer.SILVER, Layer.GOLD}
+
+    def column(self, name: str) -> Column:
+        """The stored column of that name. Raises KeyError."""
+        for column in self.stored_columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
