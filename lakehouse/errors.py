@@ -9,6 +9,7 @@ LakehouseError
 │   ├── SourceUnreachable      no answer from the server, or no such folder
 │   ├── SourceRefused          it answered, and denied access
 │   └── SourceChanged          a table, column or field that the contract names is not there
+├── LoadRejected               a load publishes nothing: too many of its rows break the contract, or it lost some
 ├── CatalogError               the catalog does not answer, or answers what it must not
 │   └── TableMissing           no such Iceberg table
 ├── CommitError                nothing became visible on the ref that was written to
@@ -92,6 +93,10 @@ class SourceRefused(SourceError):
 
 class SourceChanged(SourceError):
     """A table, column or field that the contract names is not there."""
+
+
+class LoadRejected(LakehouseError):
+    """A load publishes nothing: more of its rows break the contract than it allows, or their numbers do not add up."""
 
 
 class CatalogError(LakehouseError):

@@ -1,8 +1,8 @@
 """What is configured, and the only reader of the environment.
 
-Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from the profile's
-table `[tool.lakehouse.profiles.<profile>]` and from `[tool.lakehouse]` of the project's `pyproject.toml`, and from the profile's
-defaults below. What a value is used for does not belong here.
+Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from the profile's table
+`[tool.lakehouse.profiles.<profile>]` and from `[tool.lakehouse]` of the project's `pyproject.toml`, and from the
+profile's defaults below. What a value is used for does not belong here.
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import LoadPolicy, Strategy, Upkeep
 from lakehouse.tables.progress import Position
-from lakehouse.tables.rule import Rule, Severity
+from lakehouse.tables.rule import Bound, Comparison, Rule, Severity, TableRule, TableRuleKind
 from lakehouse.tables.table import PartitionField, Table
 from lakehouse.tables.window import Window
 
 __all__ = [
     "METADATA_COLUMNS",
+    "Bound",
     "Column",
+    "Comparison",
     "Layer",
     "LoadPolicy",
     "PartitionField",
@@ -23,6 +25,8 @@ __all__ = [
     "Strategy",
     "Table",
     "TableName",
+    "TableRule",
+    "TableRuleKind",
     "Upkeep",
     "Window",
 ]

@@ -1,8 +1,9 @@
-"""A rule of a contract, compiled: a SQL predicate that every good row fulfils, or a query that counts what is wrong."""
+"""A rule of a contract, compiled: a SQL predicate that every good row fulfils, or a statement about a whole table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -25,4 +26,61 @@ class Rule:
     predicate: str
     severity: Severity = Severity.ERROR
     column: str | None = None
+    description: str = ""
+
+
+class Comparison(StrEnum):
+    """How a figure is held against its bound. The names are those of the data contract standard (ODCS, "Operators")."""
+
+    EQUAL = "mustBe"
+    NOT_EQUAL = "mustNotBe"
+    GREATER = "mustBeGreaterThan"
+    GREATER_OR_EQUAL = "mustBeGreaterOrEqualTo"
+    LESS = "mustBeLessThan"
+    LESS_OR_EQUAL = "mustBeLessOrEqualTo"
+    BETWEEN = "mustBeBetween"
+    NOT_BETWEEN = "mustNotBeBetween"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a figure of a table must be.
+
+    `values` is one value, or the two ends (both inclusive) of BETWEEN and NOT_BETWEEN. With `percent` the figure is a
+    share of the table's rows, 0 to 100.
+    """
+
+    comparison: Comparison
+    values: tuple[int | float | bool | str, ...]
+    percent: bool = False
+
+
+class TableRuleKind(StrEnum):
+    """What a table rule states, and which `arguments` it has."""
+
+    UNIQUE = "unique"
+    """No two rows agree in all `columns` (NULLs agree with nothing). No arguments."""
+    DUPLICATES = "duplicates"
+    """How many rows repeat another in `columns`. `bound`: Bound."""
+    RELATIONSHIP = "relationship"
+    """`columns`, unless one is NULL, are found in another table. `to`: TableName, `to_columns`: tuple of str."""
+    ROW_COUNT = "row_count"
+    """How many rows there are. `bound`: Bound."""
+    BAD_ROWS = "bad_rows"
+    """How many rows, or which share of them, break a predicate. `predicate`: str as in Rule, `bound`: Bound."""
+    SQL = "sql"
+    """One value of a query. `query`: str, in which `{object}` stands for the table; `bound`: Bound."""
+    EXPECTATION = "expectation"
+    """A Great Expectations expectation. `type`: str, such as `expect_column_mean_to_be_between`, `kwargs`: dict."""
+
+
+@dataclass(frozen=True)
+class TableRule:
+    """One rule that needs more than one row to be judged. `contracts/failures.py` renders it as SQL."""
+
+    name: str
+    kind: TableRuleKind
+    columns: tuple[str, ...] = ()
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    severity: Severity = Severity.ERROR
     description: str = ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import LoadPolicy, Strategy, Upkeep
-from lakehouse.tables.rule import Rule
+from lakehouse.tables.rule import Rule, TableRule
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Table:
     load: LoadPolicy | None = None
     strategy: Strategy = Strategy.REPLACE
     rules: tuple[Rule, ...] = ()
+    table_rules: tuple[TableRule, ...] = ()
     fresh_within: timedelta | None = None
     upkeep: Upkeep = field(default_factory=Upkeep)
     version: str = "1.0.0"

@@ -1,0 +1,24 @@
+"""The `lakehouse` command, thin: read arguments, call the layers below, print. Exit 0 well, 1 findings, 2 error.
+
+What a command does belongs below; how an error looks belongs in `main`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line. An error of ours is one clear sentence and exit code 2, never a stack trace."""
+    from lakehouse.cli.app import app
+    from lakehouse.cli.output import show_error
+    from lakehouse.errors import LakehouseError
+
+    try:
+        app()
+    except LakehouseError as error:
+        show_error(error)
+        sys.exit(2)
+
+
+__all__ = ["main"]

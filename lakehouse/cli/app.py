@@ -1,0 +1,23 @@
+"""The tree of commands. One module a noun; the bare commands stand here."""
+
+from __future__ import annotations
+
+import typer
+
+from lakehouse.cli import check, demo, query, service, settings, table, ui
+
+app = typer.Typer(
+    name="lakehouse",
+    help="Bronze, silver and gold Iceberg tables, one file per table, seen in Dagster.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(demo.app, name="demo")
+app.command("ui")(ui.ui)
+app.command("query")(query.query)
+app.command("check")(check.check)
+app.add_typer(table.app, name="table")
+app.add_typer(service.app, name="service")
+app.add_typer(settings.app, name="settings")

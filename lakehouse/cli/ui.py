@@ -1,0 +1,35 @@
+"""`lakehouse ui`: the Dagster UI over the project's state, on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lakehouse.cli.output import err
+from lakehouse.orchestration.home import check_port, child_environment
+from lakehouse.settings import Settings, load_settings
+
+
+def ui() -> None:
+    """Open the Dagster UI over the project's tables, runs, schedules and sensors (Ctrl-C ends it)."""
+    from lakehouse.orchestration.project import prepare
+
+    settings = load_settings()
+    check_port(settings.ui.host, settings.ui.port)
+    prepare(settings)
+    err.print(f"Dagster is starting at http://{settings.ui.host}:{settings.ui.port} (Ctrl-C ends it)")
+    command = [str(Path(sys.executable).with_name("dagster")), "dev", *_location(settings)]
+    command += ["-h", settings.ui.host, "-p", str(settings.ui.port)]
+    process = subprocess.Popen(command, cwd=settings.project, env={**os.environ, **child_environment(settings)})  # noqa: S603
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        code = process.wait()
+    sys.exit(code)
+
+
+def _location(settings: Settings) -> list[str]:
+    workspace = settings.project / "workspace.yaml"
+    return ["-w", str(workspace)] if workspace.exists() else ["-m", "lakehouse.definitions"]

@@ -1,0 +1,223 @@
+"""A parsed contract becomes a Table: the one translation from the standard's words to ours.
+
+What needs other contracts (relationships, names in queries) is checked afterwards by `read.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, Team
+
+from lakehouse.contracts.columns import primary_key_of, table_columns, table_schema
+from lakehouse.contracts.document import Place
+from lakehouse.contracts.properties import CustomProperties
+from lakehouse.contracts.quality import Subject, quality_rule
+from lakehouse.contracts.relationships import relationship_rule
+from lakehouse.contracts.rules import column_rules, rule_name
+from lakehouse.tables import Column, Layer, PartitionField, Rule, Strategy, Table, TableName, TableRule, TableRuleKind
+
+_UNITS = {
+    **dict.fromkeys(("m", "min", "minute", "minutes"), timedelta(minutes=1)),
+    **dict.fromkeys(("h", "hour", "hours"), timedelta(hours=1)),
+    **dict.fromkeys(("d", "day", "days"), timedelta(days=1)),
+}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A table, and where each of its rules is stated."""
+
+    table: Table
+    places: Mapping[str, Place]
+
+
+def compile_table(contract: OpenDataContractStandard, name: TableName, domain: str, top: Place) -> Compiled:
+    """The table that a contract declares; layer, name and domain come from its path.
+
+    Raises ContractError for whatever the contract says that cannot be done.
+    """
+    schema, at = table_schema(contract, name, top)
+    described = contract.description.purpose if contract.description else None
+    if not (described and described.strip()):
+        raise (top / "description").error("missing description", remedy="Add `description: {purpose: ...}`.")
+    if contract.domain not in {None, domain}:
+        raise (top / "domain").error("the domain is that of the folder", expected=domain, remedy="Remove the key.")
+    columns = {column.name: column for column in table_columns(schema, name, at / "properties")}
+    custom = CustomProperties.of(contract.customProperties or [], top / "customProperties")
+    _check_layer(name, custom)
+    key = primary_key_of(schema, name, at)
+    window_column, window_start = custom.window(columns)
+    rules = _Rules()
+    _collect(rules, schema, name, columns, at)
+    _collect_uniqueness(rules, name, columns, key, at)
+    table = Table(
+        name=name,
+        domain=domain,
+        description=_description(contract),
+        columns=tuple(columns.values()),
+        file=top.document.path.absolute(),
+        owners=_owners(contract, top),
+        tags=_tags(contract, schema),
+        primary_key=key,
+        partition_by=_partitions(custom, columns, window_column),
+        sort_by=custom.sort(columns),
+        window_column=window_column,
+        window_start=window_start,
+        load=custom.load(),
+        strategy=_strategy(name, custom, windowed=window_column is not None),
+        rules=tuple(rules.rows),
+        table_rules=tuple(rules.tables),
+        fresh_within=_fresh_within(contract, top / "slaProperties"),
+        upkeep=custom.upkeep(),
+        version=contract.version or "",
+    )
+    return Compiled(table, rules.places)
+
+
+class _Rules:
+    """Rules in the order of the contract, no two of one name."""
+
+    def __init__(self) -> None:
+        self.rows: list[Rule] = []
+        self.tables: list[TableRule] = []
+        self.places: dict[str, Place] = {}
+
+    def add(self, rule: Rule | TableRule, place: Place) -> None:
+        if rule.name in self.places:
+            raise place.error(
+                f"two rules are named {rule.name}",
+                found=f"the other at {self.places[rule.name]}",
+                remedy="Remove one, or give one of them another `name`.",
+            )
+        self.places[rule.name] = place
+        if isinstance(rule, Rule):
+            self.rows.append(rule)
+        else:
+            self.tables.append(rule)
+
+
+def _check_layer(name: TableName, custom: CustomProperties) -> None:
+    bronze = name.layer is Layer.BRONZE
+    if bronze and "load" not in custom:
+        raise custom.top.error(
+            "a bronze table without load",
+            remedy="Add the customProperty `load`, e.g. {source: shop, table: public.orders}.",
+        )
+    for key in ("load", "rejectLimit") if not bronze else ("strategy",):
+        if key in custom:
+            raise custom.place(key).error(
+                f"{key} on a {name.layer.value} table",
+                remedy="Remove it: bronze tables are loaded and appended to, silver and gold ones are models.",
+            )
+
+
+def _strategy(name: TableName, custom: CustomProperties, *, windowed: bool) -> Strategy:
+    if name.layer is Layer.BRONZE:
+        return Strategy.APPEND
+    strategy = custom.strategy() or Strategy.REPLACE
+    if windowed and strategy is Strategy.REPLACE:
+        raise custom.place("strategy").error(
+            "a windowed table is not replaced as a whole: a run of some days would remove all others",
+            remedy="Add the customProperty `strategy: overwrite`.",
+        )
+    if strategy is Strategy.OVERWRITE and not windowed:
+        raise custom.place("strategy").error("overwrite without a window", remedy="Add the customProperty `window`.")
+    return strategy
+
+
+def _collect(rules: _Rules, schema: SchemaObject, name: TableName, columns: Mapping[str, Column], at: Place) -> None:
+    """Every rule that the contract states, columns first."""
+    for position, prop in enumerate(schema.properties or []):
+        place = at / "properties" / position
+        column = columns[str(prop.name)]
+        for rule in column_rules(prop, column, place):
+            rules.add(rule, place)
+        for number, entry in enumerate(prop.quality or []):
+            found = quality_rule(entry, Subject(columns, column), place / "quality" / number)
+            if found is not None:
+                rules.add(found, place / "quality" / number)
+        for number, link in enumerate(prop.relationships or []):
+            there = place / "relationships" / number
+            rules.add(relationship_rule(link, name, columns, there, column=column.name), there)
+    for number, entry in enumerate(schema.quality or []):
+        found = quality_rule(entry, Subject(columns), at / "quality" / number)
+        if found is not None:
+            rules.add(found, at / "quality" / number)
+    for number, link in enumerate(schema.relationships or []):
+        there = at / "relationships" / number
+        rules.add(relationship_rule(link, name, columns, there), there)
+
+
+def _collect_uniqueness(
+    rules: _Rules, name: TableName, columns: Mapping[str, Column], key: tuple[str, ...], at: Place
+) -> None:
+    """Uniqueness of the key and of unique columns; of none in bronze, which keeps every version."""
+    if name.layer is Layer.BRONZE:
+        return
+    singles = [(column.name,) for column in columns.values() if column.unique and (column.name,) != key]
+    for names in (key, *singles):
+        description = f"no two rows have the same {', '.join(names)}"
+        rules.add(
+            TableRule(rule_name(*names, "unique"), TableRuleKind.UNIQUE, names, description=description),
+            at / "properties",
+        )
+
+
+def _partitions(
+    custom: CustomProperties, columns: Mapping[str, Column], window_column: str | None
+) -> tuple[PartitionField, ...]:
+    day = (PartitionField(window_column, "day"),) if window_column else ()
+    fields = (*day, *custom.partition(columns))
+    if len(set(fields)) != len(fields):
+        raise custom.place("partition").error(
+            "a partition field is stated twice", remedy="Remove one; windowed tables are partitioned by day already."
+        )
+    return fields
+
+
+def _description(contract: OpenDataContractStandard) -> str:
+    described = contract.description
+    if described is None:
+        return ""
+    parts = [described.purpose or ""]
+    parts += [f"Usage: {described.usage}"] if described.usage else []
+    parts += [f"Limitations: {described.limitations}"] if described.limitations else []
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def _owners(contract: OpenDataContractStandard, top: Place) -> tuple[str, ...]:
+    members = contract.team.members if isinstance(contract.team, Team) else contract.team
+    owners = tuple(member.username for member in members or [] if member.username)
+    if not owners:
+        raise (top / "team").error("missing owner", remedy="Add `team: {members: [{username: someone@example.com}]}`.")
+    return owners
+
+
+def _tags(contract: OpenDataContractStandard, schema: SchemaObject) -> Mapping[str, str]:
+    """Tags as pairs: `finance` has no value, `tier:gold` has one."""
+    pairs = (tag.partition(":") for tag in [*(contract.tags or []), *(schema.tags or [])])
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _fresh_within(contract: OpenDataContractStandard, place: Place) -> timedelta | None:
+    """The SLA `latency`; the standard's other properties are for people."""
+    found: timedelta | None = None
+    for position, sla in enumerate(contract.slaProperties or []):
+        at = place / position
+        if sla.property != "latency":
+            continue
+        if found is not None:
+            raise at.error("latency is stated twice", remedy="Remove one of them.")
+        unit = _UNITS.get(sla.unit or "")
+        if unit is None or isinstance(sla.value, bool) or not isinstance(sla.value, int | float) or sla.value <= 0:
+            raise at.error(
+                "a latency is a number above 0 with a unit",
+                expected="{property: latency, value: 24, unit: h} (m, h or d)",
+                found=f"{sla.value!r} {sla.unit or ''}".strip(),
+                remedy="Write it so.",
+            )
+        found = unit * sla.value
+    return found

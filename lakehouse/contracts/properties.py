@@ -1,0 +1,178 @@
+"""The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
+
+load, rejectLimit (bronze); strategy (silver, gold); window, partition, sort, upkeep (all).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from open_data_contract_standard.model import CustomProperty
+
+from lakehouse.contracts.document import Place
+from lakehouse.contracts.types import INTEGERS, family
+from lakehouse.tables import Column, LoadPolicy, PartitionField, Strategy, Upkeep
+
+KNOWN = ("load", "partition", "rejectLimit", "sort", "strategy", "upkeep", "window")
+_PARTITION = re.compile(r"(?:(?P<transform>\w+)(?:\[(?P<width>\d+)\])?\((?P<column>[^()]+)\))|(?P<identity>[^()\[\]]+)")
+_DAYS = {"date", "timestamp", "timestamptz"}
+_TRANSFORMS: Mapping[str, frozenset[str]] = {
+    "identity": frozenset(INTEGERS | _DAYS | {"string", "boolean", "decimal", "time", "uuid", "fixed", "binary"}),
+    "year": frozenset(_DAYS),
+    "month": frozenset(_DAYS),
+    "day": frozenset(_DAYS),
+    "hour": frozenset(_DAYS - {"date"}),
+    "bucket": frozenset(INTEGERS | _DAYS | {"string", "decimal", "time", "uuid", "fixed", "binary"}),
+    "truncate": frozenset(INTEGERS | {"string", "decimal", "binary"}),
+}
+_WIDE = {"bucket", "truncate"}
+
+
+@dataclass(frozen=True)
+class CustomProperties:
+    """The entries of a contract's `customProperties` by name, with the place of each."""
+
+    top: Place
+    values: Mapping[str, object] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Sequence[CustomProperty], place: Place) -> CustomProperties:
+        """Raises ContractError for an unknown property and for one stated twice."""
+        values: dict[str, object] = {}
+        places: dict[str, Place] = {}
+        for position, entry in enumerate(entries):
+            at = place / position
+            if entry.property not in KNOWN:
+                raise (at / "property").unknown("customProperty", entry.property, KNOWN)
+            if entry.property in values:
+                raise (at / "property").error(
+                    f"customProperty {entry.property!r} is stated twice", remedy="Remove one of them."
+                )
+            values[entry.property], places[entry.property] = entry.value, at / "value"
+        return cls(place, values, places)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def place(self, name: str) -> Place:
+        """Where the value of a property stands."""
+        return self.places.get(name, self.top)
+
+    def load(self) -> LoadPolicy | None:
+        """Where rows come from, or None."""
+        if "load" not in self.values:
+            return None
+        options = dict(self._mapping("load"))
+        source = options.pop("source", None)
+        if not isinstance(source, str):
+            raise self.place("load").error(
+                "load names no source", remedy="Add `source`, the name of a source in the project's settings."
+            )
+        if "rejectLimit" not in self.values:
+            return LoadPolicy(source, options)
+        return LoadPolicy(source, options, reject_limit=self._share("rejectLimit"))
+
+    def strategy(self) -> Strategy | None:
+        """How a model's result enters its table, if stated."""
+        if "strategy" not in self.values:
+            return None
+        known = [strategy.value for strategy in Strategy]
+        if self.values["strategy"] not in known:
+            raise self.place("strategy").unknown("strategy", self.values["strategy"], known)
+        return Strategy(str(self.values["strategy"]))
+
+    def window(self, columns: Mapping[str, Column]) -> tuple[str | None, date | None]:
+        """Column and first day of the table's daily windows, if it has any."""
+        if "window" not in self.values:
+            return None, None
+        place, value = self.place("window"), self._mapping("window", ("column", "start"))
+        name, start = value.get("column"), value.get("start")
+        if not isinstance(name, str) or name not in columns:
+            raise (place / "column").unknown("column", name, list(columns))
+        column = columns[name]
+        if column.type not in _DAYS or not column.required:
+            raise (place / "column").error(
+                f"{name} cannot tell a row's day",
+                expected="a required date or timestamp",
+                found=f"{'a required' if column.required else 'an optional'} {column.type}",
+                remedy="Choose the day that is fixed when the row is born, and make it required.",
+            )
+        try:
+            return name, date.fromisoformat(str(start))
+        except ValueError as error:
+            raise (place / "start").error(
+                "the window has no first day", expected="2026-01-31", found=repr(start), remedy="Add `start`."
+            ) from error
+
+    def partition(self, columns: Mapping[str, Column]) -> tuple[PartitionField, ...]:
+        """Partition fields such as `bucket[16](customer_id)`; a bare column is identity."""
+        place = self.place("partition")
+        return tuple(_partition(text, columns, place / at) for at, text in enumerate(self._names("partition")))
+
+    def sort(self, columns: Mapping[str, Column]) -> tuple[str, ...]:
+        """Columns that files are sorted by."""
+        names = self._names("sort")
+        for position, name in enumerate(names):
+            if name not in columns:
+                raise (self.place("sort") / position).unknown("column", name, list(columns))
+        return tuple(names)
+
+    def upkeep(self) -> Upkeep:
+        """What upkeep may do: `{targetFileMb: 128, keepSnapshotsDays: 7}`."""
+        defaults = Upkeep()
+        value = self._mapping("upkeep", ("targetFileMb", "keepSnapshotsDays")) if "upkeep" in self.values else {}
+        for key, number in value.items():
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise (self.place("upkeep") / key).error(
+                    f"{key} is a whole number above 0", found=repr(number), remedy="Write such a number."
+                )
+        days = value.get("keepSnapshotsDays", defaults.keep_snapshots.days)
+        size = value.get("targetFileMb", defaults.target_file_mb)
+        return Upkeep(target_file_mb=int(str(size)), keep_snapshots=timedelta(days=int(str(days))))
+
+    def _mapping(self, name: str, known: Sequence[str] | None = None) -> Mapping[str, object]:
+        value = self.values[name]
+        if not isinstance(value, dict):
+            raise self.place(name).error(f"{name} is a mapping", found=repr(value), remedy="Write its keys and values.")
+        for key in value:
+            if known is not None and key not in known:
+                raise (self.place(name) / key).unknown(f"key of {name}", key, known)
+        return value
+
+    def _names(self, name: str) -> list[str]:
+        value = self.values.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise self.place(name).error(f"{name} is a list of text", found=repr(value), remedy="List the columns.")
+        return value
+
+    def _share(self, name: str) -> float:
+        value = self.values[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise self.place(name).error(f"{name} is a share from 0 to 1", found=repr(value), remedy="Correct it.")
+        return float(value)
+
+
+def _partition(text: str, columns: Mapping[str, Column], place: Place) -> PartitionField:
+    found = _PARTITION.fullmatch(text)
+    transform = (found["transform"] or "identity") if found else ""
+    if found is None or transform not in _TRANSFORMS or (transform in _WIDE) != bool(found["width"]):
+        raise place.error(
+            f"{text!r} is not a partition field",
+            expected="a column, or one of "
+            + ", ".join(f"{t}{'[16]' if t in _WIDE else ''}(column)" for t in _TRANSFORMS),
+            remedy="Write it in one of these forms.",
+        )
+    name = (found["column"] or found["identity"]).strip()
+    if name not in columns:
+        raise place.unknown("column", name, list(columns))
+    if family(columns[name].type) not in _TRANSFORMS[transform]:
+        raise place.error(
+            f"{transform} does not partition a column of type {columns[name].type}",
+            expected=", ".join(sorted(_TRANSFORMS[transform])),
+            remedy="Choose another transform or column.",
+        )
+    return PartitionField(name, f"{transform}[{int(found['width'])}]" if found["width"] else transform)

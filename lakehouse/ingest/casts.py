@@ -1,0 +1,104 @@
+"""How a source's value becomes one of the contract's type, as DuckDB SQL: exactly, or not at all.
+
+TRY_CAST alone is too kind: it rounds '1.7' to 2 and 12.345 to 12.35, drops the offset of a TIMESTAMP's text and the
+time of a DATE's, and takes '0x1F', '1_000' and 'yes'. So text must have the form stated here, and typed values must
+survive the way back. Rules on values do not belong here: they are the contract's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lakehouse.iceberg import duckdb_type
+from lakehouse.tables.sql import literal
+
+_HOURS = "([01][0-9]|2[0-3])"
+_CLOCK = rf"{_HOURS}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}}0*)?"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MOMENT = rf"{_DAY}([T ]{_CLOCK}(Z|[+-]{_HOURS}(:?[0-5][0-9])?)?)?"
+_FLOAT = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
+
+_FORMS = {
+    "boolean": "(?i:true|false|t|f|1|0)",
+    "int": r"[+-]?[0-9]+(\.0*)?",
+    "long": r"[+-]?[0-9]+(\.0*)?",
+    "float": _FLOAT,
+    "double": _FLOAT,
+    "date": _DAY,
+    "time": _CLOCK,
+    "timestamp": _MOMENT,
+    "timestamptz": _MOMENT,
+    "uuid": "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+}
+
+# Years 1 to 9999: what Python, Parquet readers and ISO 8601 agree on. PostgreSQL's infinity lies outside.
+_RANGES = {
+    "date": "DATE '0001-01-01' AND DATE '9999-12-31'",
+    "timestamp": "TIMESTAMP '0001-01-01 00:00:00' AND TIMESTAMP '9999-12-31 23:59:59.999999'",
+    "timestamptz": "TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
+}
+
+
+@dataclass(frozen=True)
+class Cast:
+    """`value` is the SQL of the cast value, NULL where it cannot be; None where the raw value can be taken as it is.
+
+    `good`, if it is not None, is a condition on the raw value, besides `value` not being NULL.
+    """
+
+    value: str | None
+    good: str | None = None
+
+
+def exact_cast(raw: str, given: str, wanted: str, *, same: bool) -> Cast:
+    """The cast of the expression `raw` of DuckDB type `given` to the Iceberg type `wanted`.
+
+    `same` says that the two have one Arrow type, so that the value need not be copied.
+    """
+    span = _RANGES.get(wanted)
+    if same:
+        return Cast(None, f"{raw} BETWEEN {span}" if span else None)
+    target = duckdb_type(wanted)
+    if wanted == "string":
+        return Cast(f"CAST(to_json({raw}) AS VARCHAR)" if _nested(given) else f"CAST({raw} AS VARCHAR)")
+    if given == "VARCHAR":
+        return _from_text(raw, wanted, target, span)
+    value = f"TRY_CAST({raw} AS {target})"
+    conditions = []
+    if span:
+        conditions.append(f"{value} BETWEEN {span}")
+    if wanted in {"float", "double"}:
+        # A number near enough is what a float is; an infinite one that was finite is not.
+        conditions.append(f"(isfinite({value}) OR NOT isfinite(CAST({raw} AS DOUBLE)))")
+    if wanted != "float" and not wanted.startswith("fixed"):
+        conditions.append(f"TRY_CAST({value} AS {given}) = {raw}")
+    if size := re.fullmatch(r"fixed\[(\d+)\]", wanted):
+        conditions.append(f"octet_length({raw}) = {size[1]}")
+    return Cast(f"CASE WHEN {' AND '.join(conditions)} THEN {value} END")
+
+
+def _from_text(raw: str, wanted: str, target: str, span: str | None) -> Cast:
+    text = f"trim({raw})"
+    if decimal := re.fullmatch(r"decimal\(\d+, ?(\d+)\)", wanted):
+        digits = rf"(\.[0-9]{{0,{decimal[1]}}}0*)"
+        form = rf"[+-]?([0-9]+{digits}?|{digits})"
+    elif wanted in _FORMS:
+        form = _FORMS[wanted]
+    else:
+        # Bytes have no one form as text; the contract can say string.
+        return Cast(f"CAST(NULL AS {target})")
+    # A naive time is UTC, and so is a TIMESTAMP's, whose own cast would drop the offset.
+    value = f"TRY_CAST({text} AS {target})"
+    if wanted == "timestamp":
+        value = f"CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS TIMESTAMP)"
+    conditions = [f"regexp_full_match({text}, {literal(form)})"]
+    if span:
+        conditions.append(f"{value} BETWEEN {span}")
+    if wanted in {"float", "double"}:
+        conditions.append(f"isfinite({value})")
+    return Cast(f"CASE WHEN {' AND '.join(conditions)} THEN {value} END")
+
+
+def _nested(given: str) -> bool:
+    return given.startswith(("STRUCT", "MAP")) or given.endswith("]")

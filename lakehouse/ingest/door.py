@@ -1,0 +1,270 @@
+"""The door: a contract's types and row rules split each chunk into rows for bronze and records for the quarantine.
+
+Every row goes one way or the other, and an accepted value is the source's value, exactly. How single values are cast is
+`casts.py`; what becomes of the two parts is `load.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.errors import ContractError
+from lakehouse.iceberg import arrow_schema, duckdb_type
+from lakehouse.ingest.casts import Cast, exact_cast
+from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, State, reject_id
+from lakehouse.sources import Chunk
+from lakehouse.tables import Column, Severity, Table
+from lakehouse.tables.sql import quote
+
+UNPARSED = "record_parses"
+"""The rule that a record broke which did not parse."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The two parts of a chunk: rows in the schema of `table.stored_columns`, records in that of quarantine tables."""
+
+    accepted: pa.Table
+    rejected: pa.Table
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One thing that can be wrong with a row. `broken` is SQL that is true then, and never NULL."""
+
+    name: str
+    broken: str
+    error: str
+    column: str | None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is asked about chunks of one schema: which columns are cast, and what is checked, over `relation`."""
+
+    relation: str
+    cast: tuple[str, ...]
+    checks: tuple[_Check, ...]
+
+
+def split(table: Table, chunk: Chunk, extracted_at: datetime, run_key: str) -> Split:
+    """Split one chunk; for many, keep a `Door` open."""
+    with Door(table) as door:
+        return door.split(chunk, extracted_at, run_key)
+
+
+class Door:
+    """The door of one table. Rows are good where every value has the contract's type and every error rule holds."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._schema: pa.Schema = arrow_schema(table.stored_columns)
+        self._plans: dict[pa.Schema, _Plan] = {}
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        self._connection = duckdb.connect(":memory:", config=config)
+        self._connection.execute("SET TimeZone = 'UTC'")
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close its DuckDB."""
+        self._connection.close()
+
+    def split(self, chunk: Chunk, extracted_at: datetime, run_key: str) -> Split:
+        """Split one chunk. Raises ContractError for a rule that DuckDB cannot evaluate."""
+        raw = chunk.rows
+        if not raw.num_rows:
+            return Split(self._schema.empty_table(), self._rejected(self._unparsed(chunk), extracted_at, run_key))
+        plan = self._plan(raw)
+        try:
+            self._connection.register("raw", raw)
+            good, values = self._evaluate(plan)
+        except duckdb.Error as error:
+            raise self._refused(error) from error
+        finally:
+            self._connection.unregister("raw")
+        accepted = self._accepted(chunk, values, extracted_at, run_key)
+        if good is None:
+            return Split(accepted, self._rejected(self._unparsed(chunk), extracted_at, run_key))
+        records = [*self._unparsed(chunk), *self._broken(plan, chunk, pc.invert(good))]
+        return Split(accepted.filter(good), self._rejected(records, extracted_at, run_key))
+
+    def _plan(self, raw: pa.Table) -> _Plan:
+        if (known := self._plans.get(raw.schema)) is None:
+            known = self._plans[raw.schema] = self._make_plan(raw)
+        return known
+
+    def _make_plan(self, raw: pa.Table) -> _Plan:
+        self._connection.register("raw", raw)
+        described = self._connection.execute("DESCRIBE FROM raw").fetchall()
+        self._connection.unregister("raw")
+        given = {str(row[0]): str(row[1]) for row in described}
+        selected, cast, checks = [], [], list[_Check]()
+        for column in self._table.columns:
+            name = quote(column.name)
+            if column.name not in given:
+                selected.append(f"CAST(NULL AS {duckdb_type(column.type)}) AS {name}")
+                cast.append(column.name)
+                checks += _required(column, "true")
+                continue
+            original = f"raw.{name}"
+            same = raw.schema.field(column.name).type.equals(self._schema.field(column.name).type)
+            how = exact_cast(original, given[column.name], column.type, same=same)
+            selected.append(f"{how.value or original} AS {name}, {original} AS {_raw(column.name)}")
+            if how.value is not None:
+                cast.append(column.name)
+            checks += _typed(column, how)
+            checks += _required(column, f"{_raw(column.name)} IS NULL")
+        named = {check.name for check in checks}
+        checks += [
+            _Check(
+                rule.name, f"NOT coalesce(({rule.predicate}), true)", rule.description or rule.predicate, rule.column
+            )
+            for rule in self._table.rules
+            if rule.severity is Severity.ERROR and rule.name not in named
+        ]
+        return _Plan(f"(SELECT {', '.join(selected)} FROM raw)", tuple(cast), tuple(checks))
+
+    def _evaluate(self, plan: _Plan) -> tuple[pa.ChunkedArray | None, Mapping[str, pa.ChunkedArray]]:
+        """Which rows are good (None: all), and the columns that had to be cast."""
+        broken = " OR ".join(f"({check.broken})" for check in plan.checks)
+        outputs = [quote(name) for name in plan.cast] + ([f"NOT ({broken})"] if broken else [])
+        if not outputs:
+            return None, {}
+        # DuckDB keeps the order of a scan's rows (preserve_insertion_order, on by default).
+        result = self._connection.execute(f"SELECT {', '.join(outputs)} FROM {plan.relation}").to_arrow_table()
+        values = {name: result.column(place) for place, name in enumerate(plan.cast)}
+        good = result.column(len(plan.cast)) if broken else None
+        return (None if good is None or pc.all(good).as_py() else good), values
+
+    def _accepted(
+        self, chunk: Chunk, values: Mapping[str, pa.ChunkedArray], extracted_at: datetime, run_key: str
+    ) -> pa.Table:
+        rows = chunk.rows.num_rows
+        columns = {name: chunk.rows.column(name) for name in chunk.rows.column_names} | dict(values)
+        columns["_extracted_at"] = pa.scalar(extracted_at, pa.timestamp("us", tz="UTC"))
+        columns["_source"] = pa.scalar(chunk.source) if isinstance(chunk.source, str) else chunk.source
+        columns["_run_key"] = pa.scalar(run_key)
+        columns.setdefault("_source_version", pa.scalar(None, pa.string()))
+        return pa.table(
+            [_column(columns[field.name], field.type, rows) for field in self._schema], schema=_open(self._schema)
+        )
+
+    def _unparsed(self, chunk: Chunk) -> Iterator[dict[str, str | None]]:
+        for record in chunk.broken:
+            yield {
+                "reject_id": reject_id(record.source, record.payload),
+                "payload": record.payload.decode(errors="backslashreplace"),
+                "broken_rules": json.dumps([UNPARSED]),
+                "source": record.source,
+                "error": record.error,
+            }
+
+    def _broken(self, plan: _Plan, chunk: Chunk, bad: pa.ChunkedArray) -> Iterator[dict[str, str | None]]:
+        """The rows that are not good, with every check each of them broke."""
+        places = pc.indices_nonzero(bad).to_pylist()
+        rejected = chunk.rows.filter(bad)
+        cases = ", ".join(f"CASE WHEN {check.broken} THEN {place} END" for place, check in enumerate(plan.checks))
+        try:
+            self._connection.register("raw", rejected)
+            broken = self._connection.execute(f"SELECT [{cases}] FROM {plan.relation}").fetchall()
+            texts = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in rejected.column_names)
+            values = self._connection.execute(f"SELECT {texts} FROM raw").fetchall()
+        finally:
+            self._connection.unregister("raw")
+        for place, (numbers,), texts_of_row in zip(places, broken, values, strict=True):
+            row = dict(zip(rejected.column_names, texts_of_row, strict=True))
+            checks = [plan.checks[number] for number in numbers if number is not None]
+            payload = _payload(row) if chunk.payload is None else str(chunk.payload[place].as_py())
+            source = chunk.coordinate(place)
+            yield {
+                "reject_id": reject_id(source, payload.encode()),
+                "payload": payload,
+                "broken_rules": json.dumps([check.name for check in checks]),
+                "found": _payload({check.column: row.get(check.column) for check in checks if check.column}, keep=True),
+                "source": source,
+                "error": "; ".join(check.error for check in checks),
+            }
+
+    def _rejected(
+        self,
+        records: Iterator[dict[str, str | None]] | list[dict[str, str | None]],
+        extracted_at: datetime,
+        run_key: str,
+    ) -> pa.Table:
+        same = {
+            "table_name": str(self._table.name),
+            "run_key": run_key,
+            "extracted_at": extracted_at,
+            "state": State.OPEN.value,
+        }
+        return pa.Table.from_pylist([{**record, **same} for record in records], schema=QUARANTINE_SCHEMA)
+
+    def _refused(self, error: duckdb.Error) -> ContractError:
+        rules = ", ".join(rule.name for rule in self._table.rules) or "none"
+        return ContractError(
+            f"{self._table.file}: the rules of {self._table.name} cannot be evaluated",
+            expected=f"predicates over its columns (rules: {rules})",
+            found=str(error).splitlines()[0],
+            remedy="Mend the rule; it must not fail on any value, so cast with TRY_CAST.",
+        )
+
+
+def _raw(name: str) -> str:
+    return quote(f"__raw_{name}")
+
+
+def _typed(column: Column, how: Cast) -> Iterator[_Check]:
+    name, error = f"{column.name}_type", f"{column.name} is not {column.type}"
+    raw = _raw(column.name)
+    if how.value is not None:
+        yield _Check(name, f"{raw} IS NOT NULL AND {quote(column.name)} IS NULL", error, column.name)
+    elif how.good is not None:
+        good = how.good.replace(f"raw.{quote(column.name)}", raw)
+        yield _Check(name, f"NOT coalesce({good}, {raw} IS NULL)", error, column.name)
+
+
+def _required(column: Column, missing: str) -> Iterator[_Check]:
+    if column.required:
+        # Named as the contract's own rule, which would also blame a value that is there and has a wrong type.
+        yield _Check(f"{column.name}_not_null", missing, f"{column.name} is missing", column.name)
+
+
+def _payload(row: Mapping[str, str | None], *, keep: bool = False) -> str:
+    """JSON text. Without NULLs, unless `keep`: which other columns a chunk has must not change a record's identity."""
+    return json.dumps({name: row[name] for name in sorted(row) if keep or row[name] is not None}, ensure_ascii=False)
+
+
+def _column(value: pa.ChunkedArray | pa.Scalar, kind: pa.DataType, rows: int) -> pa.ChunkedArray | pa.Array:
+    if isinstance(value, pa.Scalar):
+        return pa.repeat(value.cast(kind), rows)
+    if value.type.equals(kind):
+        return value
+    if isinstance(kind, pa.UuidType):
+        return _uuids(value, kind)
+    return value.cast(kind)
+
+
+def _uuids(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    hexes = pc.replace_substring(texts.combine_chunks(), "-", "")
+    raw = pa.array([bytes.fromhex(text) if text is not None else None for text in hexes.to_pylist()], pa.binary(16))
+    return pa.ExtensionArray.from_storage(kind, raw)
+
+
+def _open(schema: pa.Schema) -> pa.Schema:
+    """The schema with every column nullable: bad rows are still among the good ones."""
+    return pa.schema([field.with_nullable(True) for field in schema])

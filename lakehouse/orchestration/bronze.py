@@ -1,0 +1,115 @@
+"""Bronze tables as assets: each materialization is one load from its source. What a load does belongs in `ingest/`."""
+
+# No postponed annotations here: Dagster reads the annotation of `context` and knows the class only, not its name.
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from lakehouse.orchestration.metadata import table_metadata
+from lakehouse.orchestration.specs import source_key, source_spec, table_key, table_spec
+from lakehouse.settings import Settings
+from lakehouse.tables import Layer, Table
+from lakehouse.telemetry import bound
+
+if TYPE_CHECKING:
+    from lakehouse.contracts import Declarations
+    from lakehouse.ingest import LoadResult
+
+BALANCE = "every_row_accounted_for"
+QUARANTINE = "no_row_quarantined"
+WINDOWS = "lakehouse/changed_days"
+
+
+def source_assets(settings: Settings, declarations: "Declarations") -> list[dg.AssetSpec]:
+    """What the bronze tables read from, as external assets at the left edge of the lineage."""
+    specs = (
+        source_spec(table, settings.sources[table.load.source])
+        for table in declarations.values()
+        if table.load and table.load.source in settings.sources
+    )
+    return list({spec.key: spec for spec in specs}.values())
+
+
+def bronze_assets(settings: Settings, declarations: "Declarations") -> list[dg.AssetsDefinition]:
+    """One asset a bronze table."""
+    return [_bronze_asset(settings, table) for table in declarations.values() if table.name.layer is Layer.BRONZE]
+
+
+def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="__".join(table.name.key),
+        specs=[table_spec(table, [source_key(table)], kind="python")],
+        check_specs=_check_specs(table),
+        pool=str(table.name),
+    )
+    def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        from lakehouse.iceberg import Lake
+        from lakehouse.ingest import load
+
+        with bound(run_id=context.run.run_id, asset=str(table.name)):
+            lake = Lake.open(settings)
+            result = load(settings, lake, table, run_id=context.run.run_id)
+            context.log.info(_sentence(table, result))
+            yield from _check_results(table, result)
+            snapshot_id = result.commit.snapshot_id if result.commit else None
+            metadata = table_metadata(table, lake.table(table.name), seconds=result.seconds, snapshot_id=snapshot_id)
+            yield dg.MaterializeResult(asset_key=table_key(table.name), metadata={**metadata, **_load_metadata(result)})
+
+    return load_table
+
+
+def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            BALANCE,
+            asset=table_key(table.name),
+            blocking=True,
+            description="Rows read = rows published + rows quarantined + rows seen before.",
+        ),
+        dg.AssetCheckSpec(
+            QUARANTINE,
+            asset=table_key(table.name),
+            description="No row of the load broke the contract. Those that did wait in the quarantine table.",
+        ),
+    ]
+
+
+def _check_results(table: Table, result: "LoadResult") -> Iterator[dg.AssetCheckResult]:
+    key = table_key(table.name)
+    counted = result.rows_published + result.rows_quarantined + result.rows_seen
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=BALANCE,
+        passed=result.rows_read == counted,
+        metadata={"rows_read": result.rows_read, "rows_accounted_for": counted},
+    )
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=QUARANTINE,
+        passed=result.rows_quarantined == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rows_quarantined": result.rows_quarantined,
+            "table": f"quarantine.{table.domain}_{table.name.table}",
+        },
+    )
+
+
+def _load_metadata(result: "LoadResult") -> dict[str, object]:
+    return {
+        "lakehouse/rows_read": result.rows_read,
+        "lakehouse/rows_published": result.rows_published,
+        "lakehouse/rows_quarantined": result.rows_quarantined,
+        "lakehouse/rows_seen": result.rows_seen,
+        "lakehouse/run_key": result.run_key,
+        WINDOWS: dg.MetadataValue.json([[w.start.isoformat(), w.end.isoformat()] for w in result.windows]),
+    }
+
+
+def _sentence(table: Table, result: "LoadResult") -> str:
+    return (
+        f"{table.name}: read {result.rows_read:,} rows, published {result.rows_published:,}, "
+        f"quarantined {result.rows_quarantined:,}, seen before {result.rows_seen:,}"
+    )

@@ -1,0 +1,161 @@
+"""The demo as runs of the Dagster instance: the shop lives some days, then its tables are loaded and rebuilt.
+
+What the shop is belongs in `demo/`; how the outcome is printed in `cli/demo.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypedDict
+
+import dagster as dg
+
+from lakehouse.orchestration.home import open_instance
+from lakehouse.orchestration.runs import RunReport, run_tables
+from lakehouse.settings import Settings
+from lakehouse.tables import Layer, TableName, Window
+
+if TYPE_CHECKING:
+    from lakehouse.contracts import Declarations
+    from lakehouse.demo import Shop
+
+DOMAIN = "shop"
+LOAD_AFTER = (10, 20, 30)
+"""The demo loads after these days, so that histories have something to hold."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a demo command did: the last figures of every table, and the last result of every check."""
+
+    started: float = field(default_factory=time.monotonic)
+    seconds: dict[TableName, float] = field(default_factory=dict)
+    checks: dict[tuple[TableName, str], tuple[bool, str]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+
+    def add(self, report: RunReport) -> bool:
+        """Take a run in; say whether it succeeded."""
+        self.runs.append(report.run_id)
+        self.failures += report.failures
+        for name, seconds in report.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        for name, check, passed, severity in report.checks:
+            self.checks[name, check] = (passed, severity)
+        return report.success
+
+    def count(self, name: TableName | None = None) -> dict[str, int]:
+        """Checks passed, warned and failed, of one table or of all."""
+        found = [result for (table, _), result in self.checks.items() if name in {None, table}]
+        warned = sum(not passed and severity == "WARN" for passed, severity in found)
+        passed = sum(passed for passed, _ in found)
+        return {"passed": passed, "warned": warned, "failed": len(found) - passed - warned}
+
+
+class DemoRuns:
+    """Loads the shop's tables through the project's own definitions and instance."""
+
+    def __init__(self, settings: Settings, defs: dg.Definitions, declarations: Declarations) -> None:
+        self._settings = settings
+        self._defs = defs
+        self._tables = [table for table in declarations.values() if table.domain == DOMAIN]
+        self._views = [spec.key for spec in defs.resolve_all_asset_specs() if spec.group_name == f"{DOMAIN}_staging"]
+
+    def first_days(self, shop: Shop, days: int, say: Say) -> Outcome:
+        """Bring the shop to day `days`, loading after day 10, 20 and 30; one that is there already is loaded again."""
+        outcome = Outcome()
+        stops = [day for day in sorted({*LOAD_AFTER, days}) if shop.day < day <= days] or [shop.day]
+        with open_instance(self._settings) as instance:
+            for stop in stops:
+                if stop > shop.day:
+                    say(f"the shop lives to day {stop}")
+                    shop.advance(stop - shop.day)
+                if not self._load(instance, outcome, say, everything=stop == stops[-1]):
+                    break
+        return outcome
+
+    def advance(self, shop: Shop, days: int, late: int, say: Say) -> Outcome:
+        """Let the shop live on, `late` payment files of past days arriving too, and rebuild the days that changed."""
+        outcome = Outcome()
+        say(f"the shop lives from day {shop.day} to day {shop.day + days}")
+        shop.advance(days, late=late)
+        with open_instance(self._settings) as instance:
+            self._load(instance, outcome, say, everything=False)
+        return outcome
+
+    def _load(self, instance: dg.DagsterInstance, outcome: Outcome, say: Say, *, everything: bool) -> bool:
+        say("loading bronze")
+        loaded = run_tables(self._defs, instance, self._names({Layer.BRONZE}))
+        if not outcome.add(loaded):
+            return False
+        window = _hull(self._known_days() if everything else loaded.windows)
+        # Without a changed day the chain has nothing to do, the other models still may.
+        models = [
+            t.name for t in self._tables if t.name.layer in {Layer.SILVER, Layer.GOLD} and (window or not t.windowed)
+        ]
+        say(f"building silver and gold for the days {window}" if window else "building silver and gold")
+        return outcome.add(run_tables(self._defs, instance, models, also=self._views, window=window))
+
+    def _known_days(self) -> Iterable[Window]:
+        from lakehouse.iceberg.query import run_query
+
+        for table in self._tables:
+            if table.name.layer is Layer.BRONZE and table.window_column:
+                sql = f"select min({table.window_column}), max({table.window_column}) from {table.name}"
+                first, last = (column[0].as_py() for column in run_query(self._settings, sql).columns)
+                if first is not None:
+                    yield Window.of_days(first, last)
+
+    def _names(self, layers: set[Layer]) -> list[TableName]:
+        return [table.name for table in self._tables if table.name.layer in layers]
+
+
+class TableFigures(TypedDict):
+    """One table of `demo.json`."""
+
+    table: str
+    rows: int
+    files: int
+    snapshot_id: int | None
+    seconds: float
+
+
+class Figures(TypedDict):
+    """`demo.json`."""
+
+    seconds: float
+    tables: list[TableFigures]
+    checks: dict[str, int]
+
+
+def summary(settings: Settings, outcome: Outcome) -> Figures:
+    """What the tables hold now, and what the demo command took and found."""
+    from lakehouse.iceberg import Lake
+
+    lake = Lake.open(settings)
+    tables: list[TableFigures] = []
+    for name in sorted(outcome.seconds):
+        stored = lake.table(name)
+        stats, snapshots = stored.stats(), stored.snapshots()
+        tables.append(
+            {
+                "table": str(name),
+                "rows": stats.rows,
+                "files": stats.files,
+                "snapshot_id": snapshots[0].id if snapshots else None,
+                "seconds": round(outcome.seconds[name], 2),
+            }
+        )
+    return {"seconds": round(time.monotonic() - outcome.started, 1), "tables": tables, "checks": outcome.count()}
+
+
+def _hull(windows: Iterable[Window]) -> Window | None:
+    found = sorted(windows)
+    if not found:
+        return None
+    return Window.of_days(found[0].start, max(window.end for window in found) - timedelta(days=1))

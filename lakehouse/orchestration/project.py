@@ -1,0 +1,46 @@
+"""A project's definitions, and a project made ready to run: services up, folders made, models rendered and parsed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from lakehouse.contracts import read_tables
+from lakehouse.orchestration.bronze import bronze_assets, source_assets
+from lakehouse.orchestration.home import prepare_home
+from lakehouse.orchestration.models import model_assets
+from lakehouse.orchestration.triggers import jobs, schedules, sensors
+from lakehouse.settings import Profile, Settings
+
+if TYPE_CHECKING:
+    from lakehouse.contracts import Declarations
+
+
+def definitions(settings: Settings) -> dg.Definitions:
+    """The definitions of one project. Reads its contracts and its prebuilt dbt manifest, nothing else."""
+    declarations = read_tables(settings.defs)
+    return dg.Definitions(
+        assets=[
+            *source_assets(settings, declarations),
+            *bronze_assets(settings, declarations),
+            *model_assets(settings, declarations),
+        ],
+        jobs=jobs(declarations),
+        schedules=schedules(declarations),
+        sensors=sensors(settings, declarations),
+        # On one machine a process a step costs more than the work of most steps.
+        executor=dg.in_process_executor if settings.profile is Profile.EMBEDDED else dg.multiprocess_executor,
+    )
+
+
+def prepare(settings: Settings) -> Declarations:
+    """Read the contracts, render and parse the models, start what the project's sources need. Returns the contracts."""
+    from lakehouse.demo.services import ensure_services
+    from lakehouse.transform.project import parse
+
+    prepare_home(settings)
+    declarations = read_tables(settings.defs)
+    parse(settings)
+    ensure_services(settings)
+    return declarations

@@ -1,0 +1,93 @@
+"""A declared table as a Dagster asset spec: key, group, owners, kinds, tags, column schema, freshness, partitions.
+
+Everything follows from the contract. What materializes the asset belongs in `bronze.py` and `models.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from lakehouse.settings import Source
+from lakehouse.tables import Column, Table, TableName
+
+_SOURCE_KINDS = {"postgres": "postgres", "files": "file", "http": "api"}
+
+
+def table_key(name: TableName) -> dg.AssetKey:
+    """`silver.orders` is the asset `silver/orders`."""
+    return dg.AssetKey(list(name.key))
+
+
+def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind: str) -> dg.AssetSpec:
+    """The spec of a table's asset. `kind` says what makes it ("python", "dbt")."""
+    return dg.AssetSpec(
+        key=table_key(table.name),
+        deps=list(deps),
+        description=table.description,
+        group_name=f"{table.domain}_{table.name.layer.value}",
+        owners=list(table.owners),
+        kinds={"iceberg", kind},
+        tags={"domain": table.domain, "layer": table.name.layer.value, **table.tags},
+        metadata={
+            **storage_metadata(table),
+            "lakehouse/contract": dg.MetadataValue.path(str(table.file)),
+            "lakehouse/primary_key": ", ".join(table.primary_key) or "none",
+            "lakehouse/written_by": f"append ({table.load.source})" if table.load else table.strategy.value,
+        },
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=table.fresh_within) if table.fresh_within else None,
+        partitions_def=days_from(table.window_start) if table.windowed and table.window_start else None,
+        code_version=table.version,
+    )
+
+
+def source_spec(table: Table, source: Source) -> dg.AssetSpec:
+    """The external asset that a bronze table reads: a table of a database, files of a folder, a path of an API."""
+    return dg.AssetSpec(
+        key=source_key(table),
+        description=f"What {table.name} is loaded from: {_object_of(table)} of the {source.kind} source.",
+        group_name=f"{table.domain}_sources",
+        kinds={_SOURCE_KINDS[source.kind]},
+    )
+
+
+def source_key(table: Table) -> dg.AssetKey:
+    """`source/<connection>/<object>`. Raises ValueError for a table that is not loaded."""
+    if table.load is None:
+        message = f"{table.name} has no source"
+        raise ValueError(message)
+    return dg.AssetKey(["source", table.load.source, _object_of(table)])
+
+
+def days_from(start: date) -> dg.DailyPartitionsDefinition:
+    """The daily partitions of a chain, UTC days from `start` on. Equal starts give equal definitions."""
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat())
+
+
+def storage_metadata(table: Table) -> Mapping[str, Any]:
+    """Where the table is kept and which columns it has, under the keys the UI knows."""
+    return {
+        "dagster/table_name": str(table.name),
+        "dagster/storage_kind": "iceberg",
+        "dagster/column_schema": dg.TableSchema(columns=[_column(c, table) for c in table.stored_columns]),
+    }
+
+
+def _column(column: Column, table: Table) -> dg.TableColumn:
+    unique = column.unique or table.primary_key == (column.name,)
+    return dg.TableColumn(
+        name=column.name,
+        type=column.type,
+        description=column.description,
+        tags={"personal": ""} if column.personal else None,
+        constraints=dg.TableColumnConstraints(nullable=not column.required, unique=unique),
+    )
+
+
+def _object_of(table: Table) -> str:
+    options = table.load.options if table.load else {}
+    named = options.get("table") or options.get("files") or options.get("path") or table.name.table
+    return "".join(c if c.isalnum() else "_" for c in str(named).rpartition(".public.")[2]).strip("_")

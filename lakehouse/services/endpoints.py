@@ -1,0 +1,104 @@
+"""`embedded://` addresses turned into real ones, and all of a project's services at once.
+
+An address of a server that is not ours is answered as it is. What is behind an address does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from lakehouse.errors import SettingsError, SourceUnreachable
+from lakehouse.services import process
+from lakehouse.services.postgres import EmbeddedPostgres
+from lakehouse.services.status import ServiceSpec, Status
+from lakehouse.settings import HttpSource, PostgresSource, Settings
+
+_EMBEDDED = "embedded://"
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """The PostgreSQL that this project runs itself; nothing is started."""
+    return EmbeddedPostgres(settings.state / "postgres")
+
+
+def catalog_uri(settings: Settings) -> SecretStr:
+    """The Iceberg catalog's address in SQLAlchemy's form; starts the embedded server and makes the database."""
+    uri = settings.catalog.uri
+    database = _embedded_name(uri.get_secret_value(), "catalog.uri")
+    return uri if database is None else embedded_postgres(settings).uri(database, driver="postgresql+psycopg")
+
+
+def postgres_url(settings: Settings, url: SecretStr) -> SecretStr:
+    """A source's address in libpq's form; starts the embedded server and makes the database when it is ours."""
+    database = _embedded_name(url.get_secret_value(), "url")
+    return url if database is None else embedded_postgres(settings).uri(database)
+
+
+def http_url(settings: Settings, base_url: str) -> str:
+    """An API's address without a slash at its end. Raises SourceUnreachable when it is ours and does not run."""
+    name = _embedded_name(base_url, "base_url")
+    if name is None:
+        return base_url.rstrip("/")
+    found = process.status(_folder(settings), name)
+    if not found.running:
+        raise SourceUnreachable(f"service {name} of this project does not run", remedy="Run `lakehouse service up`.")
+    return f"http://127.0.0.1:{found.port}"
+
+
+def embedded_http_names(settings: Settings) -> tuple[str, ...]:
+    """The services that the settings' HTTP sources expect this project to run."""
+    urls = [source.base_url for source in settings.sources.values() if isinstance(source, HttpSource)]
+    return tuple(name for url in urls if (name := _embedded_name(url, "base_url")) is not None)
+
+
+def services_status(settings: Settings, wanted: Iterable[str] = ()) -> tuple[Status, ...]:
+    """Every service that the settings need, that is `wanted`, or that was started before; PostgreSQL first."""
+    server = embedded_postgres(settings).status()
+    postgres = (server,) if server.running or _needs_postgres(settings) else ()
+    return (*postgres, *(process.status(_folder(settings), name) for name in _names(settings, wanted)))
+
+
+def start_services(settings: Settings, specs: Sequence[ServiceSpec] = ()) -> tuple[Status, ...]:
+    """Start PostgreSQL, when an address is embedded, and each of `specs`; what runs already is left alone."""
+    if _needs_postgres(settings):
+        embedded_postgres(settings).ensure()
+    for spec in specs:
+        process.start(_folder(settings), spec)
+    return services_status(settings, [spec.name for spec in specs])
+
+
+def stop_services(settings: Settings, wanted: Iterable[str] = ()) -> tuple[Status, ...]:
+    """Stop every service of this project, PostgreSQL last, for the others rely on it."""
+    for name in process.names(_folder(settings)):
+        process.stop(_folder(settings), name)
+    embedded_postgres(settings).stop()
+    return services_status(settings, wanted)
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.state / "services"
+
+
+def _names(settings: Settings, wanted: Iterable[str]) -> list[str]:
+    return sorted({*wanted, *process.names(_folder(settings))})
+
+
+def _needs_postgres(settings: Settings) -> bool:
+    urls = [settings.catalog.uri, *(one.url for one in settings.sources.values() if isinstance(one, PostgresSource))]
+    return any(url.get_secret_value().startswith(_EMBEDDED) for url in urls)
+
+
+def _embedded_name(url: str, setting: str) -> str | None:
+    if not url.startswith(_EMBEDDED):
+        return None
+    name = url.removeprefix(_EMBEDDED).strip("/")
+    if not name:
+        raise SettingsError(
+            f"{setting} {url!r} names nothing",
+            expected=f"{_EMBEDDED}NAME",
+            remedy="Name the database or service after the slashes.",
+        )
+    return name

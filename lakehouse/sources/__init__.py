@@ -1,0 +1,10 @@
+"""Where rows come from: PostgreSQL, files in a folder, HTTP APIs. Each is behind `SourceReader`.
+
+A source yields Arrow tables of its own columns, with coordinates for each row, and the position it reaches. What a row
+must look like is decided at the door (`ingest/`), never here; a source does not know Iceberg.
+"""
+
+from lakehouse.sources.open import open_source
+from lakehouse.sources.reader import Broken, Chunk, Extract, SourceColumn, SourceReader
+
+__all__ = ["Broken", "Chunk", "Extract", "SourceColumn", "SourceReader", "open_source"]

@@ -1,0 +1,31 @@
+"""The reader of a table: its source's kind decides. A new kind of source is one module and one line here."""
+
+from __future__ import annotations
+
+from lakehouse.errors import ContractError
+from lakehouse.settings import FilesSource, PostgresSource, Settings
+from lakehouse.sources.files import FilesReader
+from lakehouse.sources.http import HttpReader
+from lakehouse.sources.postgres import PostgresReader
+from lakehouse.sources.reader import SourceReader
+from lakehouse.tables import Table
+
+
+def open_source(settings: Settings, table: Table) -> SourceReader:
+    """The reader for the table's load policy. Opens no connection yet.
+
+    Raises ContractError if the table declares none, names a source that the settings do not have, or has wrong options.
+    """
+    name = table.load.source if table.load is not None else ""
+    source = settings.sources.get(name)
+    if source is None:
+        raise ContractError(
+            f"{table.file}: {table.name} loads from {name!r}, which is no source of this project",
+            expected=f"one of {', '.join(sorted(settings.sources)) or 'none configured'}",
+            remedy=f"Add [tool.lakehouse.sources.{name or '<name>'}], or name another in the contract's load.",
+        )
+    if isinstance(source, PostgresSource):
+        return PostgresReader(settings, source, table)
+    if isinstance(source, FilesSource):
+        return FilesReader(settings, source, table)
+    return HttpReader(settings, source, table)

@@ -1,0 +1,79 @@
+"""Up to where a load by watermark may read, so that a transaction that commits late is read by the next load.
+
+The bound is the start of the oldest transaction in flight, and at most one second before the clock: rows of a
+transaction that begins later carry a later time. It is taken before the snapshot that reads. This holds for a
+watermark column that is set from the transaction's start (`now()`) or later; a column that an application sets from an
+earlier time needs another mode.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import psycopg
+
+from lakehouse.errors import SourceChanged, SourceError, SourceRefused
+from lakehouse.sources.postgres_catalog import Connection
+from lakehouse.sources.postgres_connection import Address, trusted
+
+CLOCK = "clock_timestamp()"
+
+# A transaction reports its start a moment after it took it; the second before the clock covers that moment.
+# Vacuum and replication senders hold transactions open for long and write no rows.
+_BOUND = """
+select least(({clock})::timestamptz - interval '1 second',
+             (select min(xact_start) from pg_stat_activity
+              where pid <> pg_backend_pid() and datname = current_database()
+                and backend_type not in ('autovacuum worker', 'walsender')))
+"""
+
+_HIDDEN = """
+select count(*) from pg_stat_activity
+where datname = current_database() and usesysid is not null and query = '<insufficient privilege>'
+"""
+
+
+def watermark_bound(connection: Connection, address: Address, clock: str) -> datetime:
+    """The bound, in UTC. `clock` is a SQL expression for the time that the watermark column is set from.
+
+    Raises SourceRefused where another user's transactions are hidden, and SourceError on a replica or while a prepared
+    transaction is pending: there nobody can say how old the oldest writer is.
+    """
+    _require_sight(connection, address)
+    try:
+        row = connection.execute(trusted(_BOUND.format(clock=clock))).fetchone()
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn) as error:
+        raise SourceChanged(
+            f"{address}: the clock {clock!r} of the contract cannot be asked",
+            found=str(error).splitlines()[0],
+            remedy="Mend `clock` in the contract's load, or create the function in the source.",
+        ) from None
+    if row is None or not isinstance(row[0], datetime):
+        raise SourceError(
+            f"{address}: the clock {clock!r} of the contract answers no time",
+            expected="a timestamp with time zone",
+            found="NULL",
+            remedy="Mend `clock` in the contract's load.",
+        )
+    return row[0]
+
+
+def _require_sight(connection: Connection, address: Address) -> None:
+    row = connection.execute("select pg_is_in_recovery(), (select count(*) from pg_prepared_xacts)").fetchone()
+    replica, prepared = row or (False, 0)
+    if replica:
+        raise SourceError(
+            f"{address} is a replica, which does not show the transactions in flight",
+            remedy="Point the source's url at the primary.",
+        )
+    if prepared:
+        raise SourceError(
+            f"{address} has {prepared} prepared transactions, whose rows may appear at any time",
+            remedy="Commit or roll them back (see pg_prepared_xacts), then load again.",
+        )
+    hidden = connection.execute(trusted(_HIDDEN)).fetchone()
+    if hidden and hidden[0]:
+        raise SourceRefused(
+            f"{address} hides the transactions of other users, so rows that commit late would be lost",
+            remedy="GRANT pg_read_all_stats to the user of the source's url.",
+        )

@@ -1,0 +1,94 @@
+"""What a source is: the one page to read before writing another.
+
+A source answers `read(since)` with an `Extract`: the position it will have reached, known before the first row is
+read, and the rows as chunks of bounded size. The position is stored with the rows, in one commit, and handed back at
+the next load; only its source understands it. A reader therefore never keeps state of its own, and may be killed at
+any moment.
+
+Rules every reader keeps: the same position and the same bound yield the same rows; nothing is dropped (a record that
+cannot be parsed becomes `Broken`); coordinates let a person find the record again; a library's error leaves as a
+SourceError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from lakehouse.tables import Position
+
+MAX_PAYLOAD = 64 * 1024
+"""The most bytes of one broken record that are kept."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record that did not even parse: its first bytes, where it stands, and why."""
+
+    payload: bytes
+    source: str
+    error: str
+
+    def __post_init__(self) -> None:
+        """Bound the payload: a broken file may be one endless line."""
+        object.__setattr__(self, "payload", self.payload[:MAX_PAYLOAD])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows, at most some tens of thousands.
+
+    `rows` has the source's columns by name, as text or typed. `source` holds the coordinates: one for all rows, or one
+    string per row. A column `_source_version`, if there is one, is stored as such. `payload` is the original text of
+    each row, where the source has one: it is what a rejected row is kept as; without it, that is the row as JSON.
+    """
+
+    rows: pa.Table
+    source: pa.ChunkedArray | str
+    broken: tuple[Broken, ...] = ()
+    payload: pa.ChunkedArray | None = None
+
+    def coordinate(self, row: int) -> str:
+        """Where a row of this chunk came from."""
+        return self.source if isinstance(self.source, str) else str(self.source[row].as_py())
+
+    @property
+    def count(self) -> int:
+        """Records in this chunk, the broken ones too."""
+        return len(self.rows) + len(self.broken)
+
+
+@dataclass(frozen=True)
+class Extract:
+    """One read: chunks, to be iterated once; the position reached; and how many records the source says there are.
+
+    `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say.
+    """
+
+    chunks: Iterator[Chunk]
+    reached: Position
+    expected_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column as the source describes it, in the source's own type names."""
+
+    name: str
+    type: str
+    nullable: bool
+
+
+class SourceReader(Protocol):
+    """A source opened for one table. Every method raises only SourceError (and ContractError for wrong options)."""
+
+    def read(self, since: Position | None) -> Extract | None:
+        """What has come after `since` (None: everything), or None if nothing has."""
+        ...
+
+    def columns(self) -> tuple[SourceColumn, ...]:
+        """What the source offers: from its catalogue, or from a sample where it has none."""
+        ...

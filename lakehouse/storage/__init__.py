@@ -1,0 +1,21 @@
+"""Objects in a folder or on S3: listing, reading, and the one way to write a path.
+
+An S3 client comes from outside (`boto3`); nothing here knows tables, sources or settings.
+"""
+
+from lakehouse.storage.folder import FolderStore
+from lakehouse.storage.paths import child, from_uri, is_s3, local_path, normalise
+from lakehouse.storage.s3 import S3Store
+from lakehouse.storage.store import Store, StoredObject
+
+__all__ = [
+    "FolderStore",
+    "S3Store",
+    "Store",
+    "StoredObject",
+    "child",
+    "from_uri",
+    "is_s3",
+    "local_path",
+    "normalise",
+]

@@ -1,0 +1,99 @@
+"""The main program of dbt's process: reads a request on stdin, runs dbt, reports nodes as JSON lines on stdout.
+
+dbt's own console is silenced; its debug log lies in the folder of the run. Started by `dbt_process.py` only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from typing import Any, TextIO
+
+from dbt.cli.main import dbtRunner, dbtRunnerResult
+from dbt_common.exceptions import DbtBaseException
+
+from lakehouse.errors import LakehouseError, TransformError
+from lakehouse.iceberg import Commit
+from lakehouse.transform.dbt_plugin import Run, begin
+from lakehouse.transform.dbt_process import Request
+from lakehouse.transform.events import RawNode, Status, error_json
+
+_QUIET = ("--log-level", "none", "--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats")
+_REPORTED = ("model.", "test.", "unit_test.")
+
+
+class _Reporter:
+    """Writes reports one after the other: dbt calls back from several threads."""
+
+    def __init__(self, out: TextIO, run: Run) -> None:
+        self._out, self._run = out, run
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+
+    def on_event(self, message: Any) -> None:  # noqa: ANN401  (dbt's protobuf class is made at run time)
+        """dbt's callback: reports a node the moment it ends."""
+        if message.info.name == "NodeFinished":
+            result = message.data.run_result
+            node = message.data.node_info.unique_id
+            self.node(node, result.status, result.execution_time, result.message, result.num_failures)
+
+    def node(self, unique_id: str, status: str, seconds: float, text: str | None, failures: int | None) -> None:
+        """Report a node, once."""
+        with self._lock:
+            if unique_id in self._seen or not unique_id.startswith(_REPORTED):
+                return
+            self._seen.add(unique_id)
+        outcome = self._run.outcomes.get(unique_id)
+        node = RawNode(
+            unique_id=unique_id,
+            status=Status(status) if status in set(Status) else Status.ERROR,
+            seconds=seconds,
+            message=text or "",
+            failures=failures or 0,
+            commit=outcome if isinstance(outcome, Commit) else None,
+            error=outcome if isinstance(outcome, LakehouseError) else None,
+        )
+        self._write("node", node.to_json())
+
+    def end(self, error: LakehouseError | None) -> None:
+        """The last report: dbt came to its end, or could not begin."""
+        self._write("end", json.dumps(error_json(error)))
+
+    def _write(self, kind: str, value: str) -> None:
+        try:
+            with self._lock:
+                self._out.write(f'{{"{kind}": {value}}}\n')
+                self._out.flush()
+        except BrokenPipeError:
+            os._exit(1)  # Nobody listens any more: whoever started the run is gone.
+
+
+def main() -> None:
+    """Run dbt once."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What anything prints must not stand between our lines.
+    request = Request.from_json(sys.stdin.read())
+    run = Run(request.settings, request.branch, request.run_key, request.window)
+    begin(run)
+    reporter = _Reporter(out, run)
+    result = dbtRunner(callbacks=[reporter.on_event]).invoke([*_QUIET, *request.arguments])
+    for node in getattr(result.result, "results", None) or ():
+        reporter.node(node.node.unique_id, str(node.status), node.execution_time, node.message, node.failures)
+    reporter.end(_trouble(result))
+
+
+def _trouble(result: dbtRunnerResult) -> LakehouseError | None:
+    """What kept dbt from running nodes. Nodes that failed are no trouble: each has been reported."""
+    error = result.exception
+    if error is None or isinstance(error, LakehouseError):
+        return error
+    if isinstance(error, DbtBaseException):
+        text = " ".join(str(error).split())
+        return TransformError(f"dbt cannot use the models: {text}", remedy="Mend the model or macro that is named.")
+    raise error
+
+
+if __name__ == "__main__":
+    main()

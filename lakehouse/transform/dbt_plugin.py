@@ -1,0 +1,120 @@
+"""The plugin that dbt-duckdb loads: it hands DuckDB's connection to `iceberg/`, and compiled SQL to `write.py`.
+
+Nothing is decided here. Imported by dbt's process only, for it imports dbt.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.duckdb.utils import TargetConfig
+from dbt_common.exceptions import DbtRuntimeError
+from duckdb import DuckDBPyConnection
+
+from lakehouse.contracts import Declarations, read_tables
+from lakehouse.errors import LakehouseError, TransformError
+from lakehouse.iceberg import Commit, Lake
+from lakehouse.iceberg.duck import prepare, register
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tables import Layer, TableName, Window
+from lakehouse.transform.write import MAIN, save_view, write_model
+
+
+@dataclass
+class Run:
+    """What this process of dbt is for, and what came of its models, by unique id."""
+
+    settings: Settings
+    branch: str = MAIN
+    run_key: str = ""
+    window: Window | None = None
+    outcomes: dict[str, Commit | LakehouseError] = field(default_factory=dict)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake, opened once."""
+        return Lake.open(self.settings)
+
+    @cached_property
+    def declarations(self) -> Declarations:
+        """The contracts, read once."""
+        return read_tables(self.settings.defs)
+
+
+_run: Run | None = None
+
+
+def begin(run: Run) -> None:
+    """Say what the process is for, before dbt starts: dbt makes the plugin itself, and runs models in threads."""
+    global _run  # noqa: PLW0603  (one process is one run, and dbt offers no other way in)
+    _run = run
+
+
+class Plugin(BasePlugin):
+    """Registered in profiles.yml under the alias `lake`."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:  # noqa: ARG002  (the base class' signature)
+        """By hand (`dbt show` in the project's folder) there is no run: then the project's settings count."""
+        self._run = _run or Run(load_settings())
+        self._lock = threading.Lock()
+        self._connection: DuckDBPyConnection | None = None
+
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
+        """dagster-dbt opens the adapter read-only and makes the path absolute; neither is possible in memory."""
+        if creds.path.endswith(":memory:"):
+            creds.path = ":memory:"
+            config.pop("access_mode", None)
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Every table of the lake as a view, at the run's branch where a table has it; then the view models."""
+        self._connection = conn
+        prepare(conn, self._run.settings)
+        register(conn, self._run.lake, branch=self._run.branch)
+
+    def store(self, target_config: TargetConfig) -> None:
+        """What the materializations ask for: `write` a table or `view`. The commit or error is kept for the report."""
+        ask, relation = target_config.config, target_config.relation
+        unique_id, sql, result = ask["unique_id"], ask["sql"], ask["result"]
+        try:
+            if target_config.location is not None and target_config.location.format == "view":
+                self._view(relation.schema, relation.identifier, sql)
+                result.update(message="view", rows=0)
+            else:
+                commit = self._write(relation.schema, relation.identifier, sql)
+                self._run.outcomes[unique_id] = commit
+                result.update(message=f"{commit.operation} {commit.rows_added} rows", rows=commit.rows_added)
+        except LakehouseError as error:
+            self._run.outcomes[unique_id] = error
+            raise DbtRuntimeError(str(error)) from error
+
+    def _view(self, schema: str, name: str, sql: str) -> None:
+        with self._lock:
+            save_view(self._run.lake, self._opened(), schema, name, sql)
+
+    def _write(self, schema: str, name: str, sql: str) -> Commit:
+        table = TableName(Layer(schema), name)
+        run = self._run
+        with self._lock:
+            declared = run.declarations[table]
+        if not run.run_key:
+            raise TransformError(
+                f"{table} is to be written outside a run", remedy="Materialize it with `lakehouse` or in Dagster."
+            )
+        connection = self._opened()
+        commit = write_model(
+            run.lake, connection, declared, sql, window=run.window, branch=run.branch, run_key=run.run_key
+        )
+        with self._lock, connection.cursor() as cursor:
+            register(cursor, run.lake, branch=run.branch, tables=[table])
+        return commit
+
+    def _opened(self) -> DuckDBPyConnection:
+        if self._connection is None:
+            message = "dbt stored a relation before it opened a connection"
+            raise RuntimeError(message)
+        return self._connection

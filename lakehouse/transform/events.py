@@ -1,0 +1,143 @@
+"""What a build reports while it runs, as values, and as the JSON lines that cross from dbt's process to ours.
+
+No process handling (that is `run.py`) and no decision about what the events mean for publication (`publish.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from lakehouse import errors
+from lakehouse.errors import LakehouseError, TransformError
+from lakehouse.iceberg import Commit
+from lakehouse.tables import TableName
+
+
+class Status(StrEnum):
+    """How a node ended. Models succeed, err or are skipped; tests pass, warn, fail, err or are skipped."""
+
+    SUCCESS = "success"
+    PASS = "pass"  # noqa: S105  (a test's outcome, as dbt calls it)
+    WARN = "warn"
+    FAIL = "fail"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+    @property
+    def good(self) -> bool:
+        """Whether it stands in the way of nothing."""
+        return self in {Status.SUCCESS, Status.PASS, Status.WARN}
+
+
+@dataclass(frozen=True)
+class ModelFinished:
+    """A model was written, failed, or was skipped because something before it failed.
+
+    `name` is `schema.model` as people write it; `table` is None for a view. `commit` is what a table's write did.
+    """
+
+    unique_id: str
+    name: str
+    table: TableName | None
+    status: Status
+    seconds: float
+    message: str = ""
+    commit: Commit | None = None
+    error: LakehouseError | None = None
+
+
+@dataclass(frozen=True)
+class TestFinished:
+    """A data test or unit test ended. `models` are the unique ids it reads, `owner` the one that it is declared on."""
+
+    __test__ = False  # pytest would collect it by its name
+
+    unique_id: str
+    name: str
+    owner: str | None
+    models: tuple[str, ...]
+    status: Status
+    seconds: float
+    failures: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class BuildFinished:
+    """The last event of every build that came to its end, good or bad: nodes by how they ended, and the wall time."""
+
+    counts: Mapping[Status, int]
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing failed, erred or was skipped."""
+        return all(status.good for status, count in self.counts.items() if count)
+
+
+Event = ModelFinished | TestFinished | BuildFinished
+
+
+@dataclass(frozen=True)
+class RawNode:
+    """A node as dbt's process reports it, before the manifest says what it is."""
+
+    unique_id: str
+    status: Status
+    seconds: float
+    message: str
+    failures: int
+    commit: Commit | None
+    error: LakehouseError | None
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps({**_plain(self), "commit": _commit_json(self.commit), "error": error_json(self.error)})
+
+    @classmethod
+    def from_json(cls, line: str) -> RawNode:
+        """The reverse of `to_json`."""
+        values = json.loads(line)
+        return cls(
+            **{
+                **values,
+                "status": Status(values["status"]),
+                "commit": _commit(values["commit"]),
+                "error": error_of(values["error"]),
+            }
+        )
+
+
+def _plain(node: RawNode) -> dict[str, Any]:
+    return {field.name: getattr(node, field.name) for field in fields(node) if field.name not in {"commit", "error"}}
+
+
+def _commit_json(commit: Commit | None) -> dict[str, Any] | None:
+    return None if commit is None else {**asdict(commit), "table": str(commit.table)}
+
+
+def _commit(values: dict[str, Any] | None) -> Commit | None:
+    return None if values is None else Commit(**{**values, "table": TableName.parse(values["table"])})
+
+
+def error_json(error: LakehouseError | None) -> dict[str, Any] | None:
+    """An error of ours as JSON, so that it is the same error on the other side of the process border."""
+    if error is None:
+        return None
+    parts = {"what": error.what, "expected": error.expected, "found": error.found, "remedy": error.remedy}
+    return {"kind": type(error).__name__, **parts}
+
+
+def error_of(values: dict[str, Any] | None) -> LakehouseError | None:
+    """The reverse of `error_json`; a class that is not of the tree becomes a TransformError."""
+    if values is None:
+        return None
+    kind = getattr(errors, values["kind"], TransformError)
+    error: LakehouseError = kind(
+        values["what"], expected=values["expected"], found=values["found"], remedy=values["remedy"]
+    )
+    return error

@@ -1,0 +1,108 @@
+"""The dbt project made ready: contracts rendered, models compiled, the manifest where everybody looks for it.
+
+Repeated calls cost a few milliseconds: nothing is done while neither contracts nor models have changed. What the manifest says
+is `manifest.py`; running models is `run.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from lakehouse.contracts import read_tables
+from lakehouse.errors import LakehouseError, SettingsError, TransformError
+from lakehouse.settings import Settings
+from lakehouse.transform.dbt_process import Request, started
+from lakehouse.transform.events import error_of
+from lakehouse.transform.render import render
+
+_CONTRACTS = ("*.yaml",)
+_MODELS = ("*.sql", "*.yml", "*.yaml", "*.py")
+_TOOLS = ("dbt-core", "dbt-duckdb", "lakehouse")
+
+
+def dbt_folder(settings: Settings) -> Path:
+    """The folder of the project's `dbt_project.yml`. Raises SettingsError when there is none, or more than one."""
+    found = [folder for folder in settings.dbt if (folder / "dbt_project.yml").is_file()]
+    if len(found) != 1:
+        raise SettingsError(
+            f"{len(found)} dbt projects among {', '.join(str(folder) for folder in settings.dbt) or 'no folders'}",
+            expected="one folder with a dbt_project.yml",
+            remedy="Set `dbt` in [tool.lakehouse]; models of several teams are folders of one project.",
+        )
+    return found[0]
+
+
+def work_folder(settings: Settings) -> Path:
+    """Where dbt's output lies: never in the project, which may be read-only and is shared by every run."""
+    return settings.state / "dbt"
+
+
+def parse(settings: Settings) -> Path:
+    """Render the contracts, compile the models, and return the path of `manifest.json`. Needs no lake and no network.
+
+    Raises ContractError for a contract that does not compile or fits no model, TransformError for a model that does not.
+    """
+    dbt, target = dbt_folder(settings), work_folder(settings) / "target"
+    manifest, stamp = target / "manifest.json", target / "inputs.sha256"
+    target.mkdir(parents=True, exist_ok=True)
+    with _alone(target):
+        if manifest.is_file() and stamp.is_file() and stamp.read_text() == _fingerprint(settings, dbt):
+            return manifest
+        stamp.unlink(missing_ok=True)
+        render(read_tables(settings.defs), dbt)
+        _compile(settings, dbt, target)
+        stamp.write_text(_fingerprint(settings, dbt))
+    return manifest
+
+
+def dbt_arguments(command: str, dbt: Path, target: Path) -> tuple[str, ...]:
+    """What every call of dbt is told: where the project is, and where to leave its files."""
+    return (command, *("--project-dir", str(dbt)), *("--profiles-dir", str(dbt))) + (
+        *("--target-path", str(target)),
+        *("--log-path", str(target)),
+    )
+
+
+def outcome(error: LakehouseError | None, log: Path, *, ended: bool) -> None:
+    """Raise what kept dbt from running; TransformError with the end of its log when it died without a word."""
+    if error is not None:
+        raise error
+    if not ended:
+        tail = " ".join(log.read_text(encoding="utf-8", errors="replace").split("\n")[-4:]).strip()
+        raise TransformError(
+            "dbt's process ended without a report", found=tail or "nothing in its log", remedy=f"Look into {log.parent}."
+        )
+
+
+def _compile(settings: Settings, dbt: Path, target: Path) -> None:
+    arguments = (*dbt_arguments("compile", dbt, target), "--no-introspect", "--no-populate-cache")
+    error, ended, log = None, False, target / "stderr.log"
+    with started(Request(settings, arguments), log) as reports:
+        for report in reports:
+            if "end" in report:
+                error, ended = error_of(report["end"]), True
+    outcome(error, log, ended=ended)
+
+
+def _fingerprint(settings: Settings, dbt: Path) -> str:
+    """A hash of everything that the manifest depends on."""
+    digest = hashlib.sha256(" ".join(version(tool) for tool in _TOOLS).encode())
+    digest.update(Path(__file__).with_name("render.py").read_bytes())
+    for root, patterns in (*((folder, _CONTRACTS) for folder in settings.defs), (dbt, _MODELS)):
+        for file in sorted(file for pattern in patterns for file in root.rglob(pattern)):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(root)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time renders and compiles; the others wait and find it done."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

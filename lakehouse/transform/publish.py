@@ -1,0 +1,84 @@
+"""After a build: which tables become visible, and which stay on their branch.
+
+`decide` is pure. How a branch becomes main is `iceberg/`; what ran is told by `run.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lakehouse.iceberg import Commit, Lake
+from lakehouse.tables import TableName
+from lakehouse.transform.events import Event, ModelFinished, Status, TestFinished
+from lakehouse.transform.manifest import Manifest, Test
+
+_SAID = {Status.FAIL: "failed", Status.ERROR: "could not be run"}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to publish, parents first, and what is held back on the branch with the reason of each."""
+
+    publish: tuple[TableName, ...] = ()
+    hold: Mapping[TableName, str] = field(default_factory=dict)
+
+
+def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
+    """Publish every table that was written, whose blocking tests all passed and whose parents are not held.
+
+    A failed test counts against the model that it is declared on; if that one is not of this build, against every model of
+    the build that the test reads. A blocking test that did not report counts as failed: no news is not good news.
+    """
+    events = list(events)
+    built = {event.unique_id: event for event in events if isinstance(event, ModelFinished)}
+    outcomes = {event.unique_id: event for event in events if isinstance(event, TestFinished)}
+    bad: dict[str, str] = {}
+    for test in manifest.tests.values():
+        outcome = outcomes.get(test.unique_id)
+        blamed = (test.owner,) if test.owner in built else tuple(name for name in test.models if name in built)
+        reason = _objection(test, outcome, expected=test.owner in built and not test.unit)
+        if reason is not None:
+            bad.update((model, reason) for model in blamed)
+
+    publish: list[TableName] = []
+    hold: dict[TableName, str] = {}
+    for unique_id in manifest.in_order(built):
+        model, event = manifest.models[unique_id], built[unique_id]
+        reason = bad.get(unique_id) or _of_parents(model.parents, bad, manifest)
+        if event.status is not Status.SUCCESS:
+            reason = reason or f"{event.name} was not written"
+        if reason is not None:
+            bad[unique_id] = reason
+        if event.table is None or event.status is not Status.SUCCESS:
+            continue
+        if reason is None:
+            publish.append(event.table)
+        else:
+            hold[event.table] = reason
+    return Decision(tuple(publish), hold)
+
+
+def publish_models(lake: Lake, names: Sequence[TableName], branch: str) -> tuple[Commit, ...]:
+    """Make the branch of each table its main, in this order.
+
+    Raises PublishConflict when a table's main has moved; the tables before it are published then, and the commit protocol
+    is per table.
+    """
+    return tuple(lake.table(name).publish(branch) for name in names)
+
+
+def _objection(test: Test, outcome: TestFinished | None, *, expected: bool) -> str | None:
+    if outcome is None or outcome.status is Status.SKIPPED:
+        return f"test {test.name} did not run" if expected and test.blocking else None
+    if outcome.status.good:
+        return None
+    found = f" on {outcome.failures} rows" if outcome.failures else ""
+    return f"test {test.name} {_SAID[outcome.status]}{found}"
+
+
+def _of_parents(parents: Iterable[str], bad: Mapping[str, str], manifest: Manifest) -> str | None:
+    for parent in parents:
+        if parent in bad:
+            return f"it reads {manifest.models[parent].label}, which is held: {bad[parent]}"
+    return None

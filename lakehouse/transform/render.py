@@ -1,0 +1,212 @@
+"""Contracts as dbt's YAML: sources for bronze, and for each silver and gold model all that its contract states.
+
+A model's SQL file holds its SQL and nothing else; what stands here is written to `models/_generated`, never by hand.
+Expectations are run by `quality/`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from lakehouse.contracts import Declarations
+from lakehouse.contracts.failures import failures_query
+from lakehouse.errors import ContractError, TransformError
+from lakehouse.tables import Column, Layer, Rule, Severity, Table, TableName, TableRule, TableRuleKind
+from lakehouse.tables.sql import quote
+
+GENERATED = "_generated"
+_MODELLED = (Layer.SILVER, Layer.GOLD)
+_TABLE = re.compile(r"(?<![\w.\"'])(bronze|silver|gold)\.([a-z]\w*)\b(?!\.)")
+_HEAD = "# Rendered from {files}. Changes here are lost: change the contract.\n"
+
+
+def render(declarations: Declarations, dbt: Path) -> tuple[Path, ...]:
+    """Bring `models/_generated` of the dbt project up to date; the paths written or removed.
+
+    Files whose content has not changed are not touched, so that dbt parses only what has. Raises ContractError for a silver
+    or gold contract without SQL, TransformError for SQL in silver or gold without a contract and for two models of one name.
+    """
+    models = dbt / "models"
+    _check_files(declarations, models)
+    wanted = {models / GENERATED / path: text for path, text in rendered(declarations).items()}
+    changed = [path for path, text in wanted.items() if _write(path, text)]
+    stale = [path for path in (models / GENERATED).rglob("*.yml") if path not in wanted]
+    for path in stale:
+        path.unlink()
+    return (*changed, *stale)
+
+
+def rendered(declarations: Declarations) -> dict[str, str]:
+    """Text by path relative to the folder of generated files. Pure."""
+    tables = sorted(declarations.values(), key=lambda table: table.name)
+    bronze = [table for table in tables if table.name.layer is Layer.BRONZE]
+    texts = {"sources.yml": _dump(_sources(bronze), bronze)}
+    for table in tables:
+        if table.name.layer in _MODELLED:
+            path = f"{table.domain}/{table.name.layer}/{table.name.table}.yml"
+            texts[path] = _dump({"models": [_model(table)]}, [table])
+    return texts
+
+
+def model_file(table: Table) -> Path:
+    """Where a table's SQL lies, relative to the folder of models."""
+    return Path(table.domain) / table.name.layer / f"{table.name.table}.sql"
+
+
+def _sources(tables: Iterable[Table]) -> dict[str, Any]:
+    return {
+        "sources": [
+            {
+                "name": Layer.BRONZE.value,
+                "database": "memory",
+                "schema": Layer.BRONZE.value,
+                "tables": [
+                    {
+                        "name": table.name.table,
+                        "description": _text(table.description),
+                        "columns": [_column(column) for column in table.stored_columns],
+                    }
+                    for table in tables
+                ],
+            }
+        ]
+    }
+
+
+def _model(table: Table) -> dict[str, Any]:
+    on_column, on_table = _tests(table)
+    return {
+        "name": table.name.table,
+        "description": _text(table.description),
+        "config": {
+            "materialized": "iceberg",
+            "schema": table.name.layer.value,
+            "tags": [table.domain, table.name.layer.value],
+            "unique_key": list(table.primary_key),
+            "meta": {
+                "contract_version": table.version,
+                "owners": list(table.owners),
+                "strategy": table.strategy.value,
+                **({"window_column": table.window_column} if table.window_column else {}),
+                **({"tags": dict(table.tags)} if table.tags else {}),
+            },
+        },
+        "columns": [_column(column, on_column.get(column.name, [])) for column in table.stored_columns],
+        **({"data_tests": on_table} if on_table else {}),
+    }
+
+
+def _column(column: Column, tests: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "description": _text(column.description),
+        "data_type": column.type,
+        **({"config": {"tags": ["personal"]}} if column.personal else {}),
+        **({"data_tests": tests} if tests else {}),
+    }
+
+
+def _tests(table: Table) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Tests by column, and those of the table. Each says in its meta which rule of the contract it is."""
+    on_column: dict[str, list[dict[str, Any]]] = {}
+    on_table: list[dict[str, Any]] = []
+    for rule in (*table.rules, *table.table_rules):
+        column, test = _row_test(rule) if isinstance(rule, Rule) else _table_test(rule, table)
+        if test is not None:
+            tests = on_table if column is None else on_column.setdefault(column, [])
+            tests.append(_named(table.name, rule, test))
+    return on_column, on_table
+
+
+def _row_test(rule: Rule) -> tuple[str | None, dict[str, Any] | None]:
+    if rule.column is not None and rule.predicate == f"{quote(rule.column)} is not null":
+        return rule.column, {"not_null": {}}
+    return rule.column, {"expression_is_true": {"arguments": {"expression": _text(rule.predicate)}}}
+
+
+def _table_test(rule: TableRule, table: Table) -> tuple[str | None, dict[str, Any] | None]:
+    """dbt's own test where there is one, else the contract's query of what is wrong. Expectations are not dbt's to run."""
+    column = rule.columns[0] if len(rule.columns) == 1 else None
+    if rule.kind is TableRuleKind.EXPECTATION:
+        return None, None
+    if rule.kind is TableRuleKind.UNIQUE and column is not None:
+        return column, {"unique": {}}
+    to = rule.arguments.get("to")
+    if rule.kind is TableRuleKind.RELATIONSHIP and column is not None and isinstance(to, TableName):
+        (field,) = cast("tuple[str]", rule.arguments["to_columns"])
+        return column, {"relationships": {"arguments": {"to": _reference(to), "field": field}}}
+    query = failures_query(rule, table.name, lambda name: f"{{{{ {_reference(name)} }}}}")
+    return column, {"no_rows": {"arguments": {"query": _TABLE.sub(_referred, query)}}}
+
+
+def _reference(name: TableName) -> str:
+    return f"ref('{name.table}')" if name.layer in _MODELLED else f"source('{name.layer}', '{name.table}')"
+
+
+def _referred(found: re.Match[str]) -> str:
+    """A table that a query names, as dbt names it: then dbt builds that table before it asks."""
+    return f"{{{{ {_reference(TableName(Layer(found[1]), found[2]))} }}}}"
+
+
+def _named(name: TableName, rule: Rule | TableRule, test: dict[str, Any]) -> dict[str, Any]:
+    severity = "error" if rule.severity is Severity.ERROR else "warn"
+    config = {"severity": severity, "meta": {"rule": rule.name}}
+    ((kind, body),) = test.items()
+    described = {"description": _text(rule.description)} if rule.description else {}
+    return {kind: {"name": f"{name.layer}_{name.table}_{rule.name}", **described, **body, "config": config}}
+
+
+def _text(text: str) -> str:
+    """Text that Jinja leaves as it is."""
+    return f"{{% raw %}}{text}{{% endraw %}}" if any(mark in text for mark in ("{{", "{%", "{#")) else text
+
+
+def _dump(content: Mapping[str, Any], tables: Iterable[Table]) -> str:
+    files = ", ".join(f"{table.domain}/{table.name.layer}/{table.file.name}" for table in tables)
+    body = yaml.safe_dump({"version": 2, **content}, sort_keys=False, allow_unicode=True, width=120)
+    return _HEAD.format(files=files or "no contract") + body
+
+
+def _write(path: Path, text: str) -> bool:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")  # dbt reads no such files, should it look in between
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+    return True
+
+
+def _check_files(declarations: Declarations, models: Path) -> None:
+    expected: dict[Path, Table] = {}
+    for table in declarations.values():
+        if table.name.layer in _MODELLED:
+            expected[model_file(table)] = table
+            if not (models / model_file(table)).is_file():
+                raise ContractError(
+                    f"{table.file}:1: {table.name} has no model",
+                    expected=f"SQL in {models / model_file(table)}",
+                    remedy="Write the model, or remove the contract.",
+                )
+    names: dict[str, Path] = {}
+    for file in sorted(models.rglob("*.sql")):
+        path = file.relative_to(models)
+        if len(path.parts) > 1 and path.parts[-2] in set(_MODELLED) and path not in expected:
+            raise TransformError(
+                f"{file}: the model has no contract",
+                expected=f"a contract {'/'.join(path.with_suffix('.yaml').parts)} in one of the folders of definitions",
+                remedy="Write the contract, or move the model to a folder of views.",
+            )
+        if file.stem in names:
+            raise TransformError(
+                f"two models are called {file.stem}: {names[file.stem]} and {path}",
+                expected="a name of its own for each model, whatever its layer",
+                remedy="Rename one of them, with its contract.",
+            )
+        names[file.stem] = path

@@ -1,0 +1,141 @@
+"""`dbt build` over the lake: starts it, turns what it reports into events, and says what went wrong in our words.
+
+Nothing is published here (`publish.py`), and nothing is written here (`write.py`, in dbt's process).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lakehouse.errors import LakehouseError, TransformError
+from lakehouse.settings import Settings
+from lakehouse.tables import Layer, Window
+from lakehouse.transform.dbt_process import Request, started
+from lakehouse.transform.events import BuildFinished, Event, ModelFinished, RawNode, Status, TestFinished, error_of
+from lakehouse.transform.manifest import Manifest
+from lakehouse.transform.project import dbt_arguments, dbt_folder, outcome, parse, work_folder
+from lakehouse.transform.source_line import source_line
+
+_KEPT_RUNS = 20
+_TABLE = re.compile(rf"(?P<before>@|\d*\+)?(?P<name>(?:{'|'.join(Layer)}|staging)\.\w+)(?P<after>\+\d*)?")
+_LINE = re.compile(r"\bLINE (\d+):")
+
+
+def build(
+    settings: Settings,
+    *,
+    select: Sequence[str] = (),
+    window: Window | None = None,
+    branch: str = "main",
+    run_key: str,
+    command: str = "build",
+    unit_tests: bool = False,
+) -> Iterator[Event]:
+    """Run models and their tests, parents first, and yield each as it ends; the last event is a BuildFinished.
+
+    `select` holds names of tables (`silver.orders`, `+gold.fct_orders`) or any selector of dbt's; nothing selects all.
+    Models are written to `branch` under `run_key`, and read this branch where a table has it. `command` is a command of dbt
+    that runs nodes: build, run, test. Unit tests compare arithmetic, not data, so that only builds of code need them.
+    Closing the generator kills dbt and all it started. After the last event, the error of the first model that failed is
+    raised: TransformError naming file and line, SchemaMismatch, or what the commit raised. Raises what `parse` does.
+    """
+    begun = time.monotonic()
+    manifest = Manifest.read(parse(settings))
+    folder = _run_folder(settings, run_key)
+    arguments = _arguments(settings, folder, command, select, window, unit_tests=unit_tests)
+    counts: Counter[Status] = Counter()
+    first: LakehouseError | None = None
+    trouble, ended, log = None, False, folder / "stderr.log"
+    with started(Request(settings, arguments, branch, run_key, window), log) as reports:
+        for report in reports:
+            if "end" in report:
+                trouble, ended = error_of(report["end"]), True
+                continue
+            event = _event(RawNode.from_json(report["node"]), manifest, folder)
+            counts[event.status] += 1
+            if isinstance(event, ModelFinished):
+                first = first or event.error
+            yield event
+    outcome(trouble, log, ended=ended)
+    yield BuildFinished(dict(counts), time.monotonic() - begun)
+    if first is not None:
+        raise first
+
+
+def selector(text: str) -> str:
+    """A table's name with dbt's graph operators, as dbt selects it; any other selector as it is."""
+    found = _TABLE.fullmatch(text)
+    return text if found is None else f"{found['before'] or ''}fqn:*.{found['name']}{found['after'] or ''}"
+
+
+def _arguments(
+    settings: Settings, folder: Path, command: str, select: Sequence[str], window: Window | None, *, unit_tests: bool
+) -> tuple[str, ...]:
+    parsed = work_folder(settings) / "target" / "partial_parse.msgpack"
+    arguments = [*dbt_arguments(command, dbt_folder(settings), folder), "--partial-parse-file-path", str(parsed)]
+    if select:
+        arguments += ["--select", *(selector(text) for text in select)]
+    if window is not None:  # The flags of dbt's microbatches: unlike --vars they leave the partial parse valid.
+        arguments += ["--event-time-start", window.start.isoformat(), "--event-time-end", window.end.isoformat()]
+    if command in {"build", "test"} and not unit_tests:
+        arguments += ["--exclude-resource-type", "unit_test"]
+    return tuple(arguments)
+
+
+def _run_folder(settings: Settings, run_key: str) -> Path:
+    """A folder of its own for each run's compiled SQL and logs, since runs overlap; the oldest ones go."""
+    runs = work_folder(settings) / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    for old in sorted(runs.iterdir(), key=lambda folder: folder.stat().st_mtime)[: -_KEPT_RUNS or None]:
+        shutil.rmtree(old, ignore_errors=True)
+    name = re.sub(r"[^\w.-]+", "_", run_key)[:80]
+    folder = runs / f"{name}-{time.time_ns():x}"
+    folder.mkdir()
+    return folder
+
+
+def _event(node: RawNode, manifest: Manifest, folder: Path) -> ModelFinished | TestFinished:
+    test = manifest.tests.get(node.unique_id)
+    if test is not None:
+        return TestFinished(
+            unique_id=node.unique_id,
+            name=test.name,
+            owner=test.owner,
+            models=test.models,
+            status=node.status,
+            seconds=node.seconds,
+            failures=node.failures,
+            message=node.message,
+        )
+    model = manifest.models[node.unique_id]
+    return ModelFinished(
+        unique_id=node.unique_id,
+        name=model.label,
+        table=model.table,
+        status=node.status,
+        seconds=node.seconds,
+        message=node.message,
+        commit=node.commit,
+        error=_error(node, manifest, folder) if node.status is Status.ERROR else None,
+    )
+
+
+def _error(node: RawNode, manifest: Manifest, folder: Path) -> LakehouseError:
+    """The error of a model, with the line of its file where DuckDB named one of the compiled SQL."""
+    model = manifest.models[node.unique_id]
+    error = node.error or TransformError(
+        f"model {model.label} fails", found=" ".join(node.message.split()), remedy="Mend the model."
+    )
+    if not isinstance(error, TransformError):
+        return error
+    line = ""
+    if found := _LINE.search(error.found or ""):
+        compiled = next(folder.glob(f"compiled/*/{model.file}"), None)
+        number = int(found[1])
+        line = f":{source_line(model.raw_sql, compiled.read_text(encoding='utf-8'), number) if compiled else number}"
+    return TransformError(f"{model.file}{line}: {error.what}", found=error.found, remedy=error.remedy)

@@ -1,0 +1,131 @@
+"""One model's rows into its Iceberg table: compiled SQL on DuckDB, cast to the contract, streamed to the table's writer.
+
+Knows no dbt: SQL that reads the lake's tables by name is enough. Which SQL, when, and on which branch is the caller's choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from lakehouse.errors import SchemaMismatch, TransformError
+from lakehouse.iceberg import Commit, Lake, LakeTable, duckdb_type
+from lakehouse.tables import Column, Strategy, Table, Window
+from lakehouse.tables.sql import quote
+
+MAIN = "main"
+_BATCH_ROWS = 100_000
+
+
+def write_model(
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    sql: str,
+    *,
+    window: Window | None,
+    branch: str,
+    run_key: str,
+) -> Commit:
+    """Run `sql` and let its rows enter the table by the contract's strategy, as one commit on `branch`.
+
+    The table and the branch are made when missing. `window` counts for the strategy `overwrite` only: these days are
+    replaced, or the whole table when None. Runs on a cursor of its own, so that models may be written side by side on one
+    connection. Raises SchemaMismatch when the columns are not the contract's, TransformError when the SQL fails, and what
+    LakeTable.append and LakeTable.overwrite raise.
+    """
+    cursor = connection.cursor()
+    try:
+        query = _conformed(table, sql, describe(cursor, str(table.name), sql))
+        target = lake.create(table)
+        if branch != MAIN:
+            target.create_branch(branch)
+        reader = _started(cursor, table, query)
+        rows = pa.RecordBatchReader.from_batches(reader.schema, _translated(reader, table))
+        return _enter(target, table, rows, window=window, branch=branch, run_key=run_key)
+    finally:
+        cursor.close()
+
+
+def save_view(lake: Lake, connection: duckdb.DuckDBPyConnection, schema: str, name: str, sql: str) -> None:
+    """Make a view for the rest of this connection's life, and keep its SQL for all that come after.
+
+    Raises TransformError when the SQL fails.
+    """
+    cursor = connection.cursor()
+    try:
+        describe(cursor, f"{schema}.{name}", sql)
+        cursor.execute(f"create schema if not exists {quote(schema)}")
+        cursor.execute(f"create or replace view {quote(schema)}.{quote(name)} as (\n{sql}\n)")
+    finally:
+        cursor.close()
+    lake.views.save(schema, name, sql)
+
+
+def describe(cursor: duckdb.DuckDBPyConnection, name: str, sql: str) -> tuple[str, ...]:
+    """Names of the columns that `sql` yields, without running it.
+
+    Raises TransformError with DuckDB's message, whose line numbers are those of `sql`.
+    """
+    try:
+        relation = cursor.sql(sql)
+    except duckdb.Error as error:
+        raise _failed(name, error) from None
+    if relation is None:
+        raise TransformError(f"the SQL of {name} yields no rows", remedy="Write the model as one SELECT.")
+    return tuple(relation.columns)
+
+
+def _enter(
+    target: LakeTable, table: Table, rows: pa.RecordBatchReader, *, window: Window | None, branch: str, run_key: str
+) -> Commit:
+    if table.strategy is Strategy.APPEND:
+        return target.append(rows, run_key=run_key, branch=branch)
+    scope = window if table.strategy is Strategy.OVERWRITE else None
+    return target.overwrite(rows, window=scope, run_key=run_key, branch=branch)
+
+
+def _conformed(table: Table, sql: str, found: Sequence[str]) -> str:
+    declared = table.stored_columns
+    missing = [column.name for column in declared if column.name not in found]
+    extra = [name for name in found if name not in {column.name for column in declared}]
+    if missing or extra:
+        parts = [f"no {', '.join(missing)}"] if missing else []
+        parts += [f"{', '.join(extra)} besides"] if extra else []
+        raise SchemaMismatch(
+            f"the columns of the model {table.name} are not its contract's",
+            expected=", ".join(column.name for column in declared),
+            found=" and ".join(parts),
+            remedy=f"Mend the model's SQL or {table.file}.",
+        )
+    body = sql.rstrip().rstrip(";")
+    return f"select {', '.join(_cast(column) for column in declared)} from (\n{body}\n) as model"
+
+
+def _cast(column: Column) -> str:
+    return f"cast({quote(column.name)} as {duckdb_type(column.type)}) as {quote(column.name)}"
+
+
+def _started(cursor: duckdb.DuckDBPyConnection, table: Table, query: str) -> pa.RecordBatchReader:
+    try:
+        return cursor.execute(query).to_arrow_reader(_BATCH_ROWS)
+    except duckdb.Error as error:
+        raise _failed(str(table.name), error) from None
+
+
+def _translated(reader: pa.RecordBatchReader, table: Table) -> Iterator[pa.RecordBatch]:
+    """The batches, with what DuckDB finds wrong half-way (a cast, a division) as our error."""
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError, duckdb.Error) as error:
+            raise _failed(str(table.name), error) from None
+        yield batch
+
+
+def _failed(name: str, error: Exception) -> TransformError:
+    return TransformError(f"the SQL of {name} fails", found=str(error).strip(), remedy="Mend the model's SQL.")
