@@ -31,7 +31,7 @@ lock: .venv/.installed ## resolve the requirements anew
 	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## stop the embedded services and remove all state
-	@if [ -x $(BIN)/lakehouse ]; then $(BIN)/lakehouse service down; fi
+	@if [ -x $(BIN)/lakehouse ]; then $(BIN)/lakehouse service down --remove; fi
 	rm -rf .lakehouse dbt/models/_generated
 
 .venv/.installed: deploy/uv.lock requirements.lock pyproject.toml

@@ -42,7 +42,9 @@ def main(root: Path | None = None) -> Path:
         root / _LOCKS[0],
     )
     uv = (python, "-m", "uv", "--quiet", "pip")
-    _run(*uv, "install", "--python", python, "--require-hashes", "-r", root / _LOCKS[1])
+    # An interpreter that writes no bytecode would compile thousands of modules anew in every process.
+    compiled = ("--compile-bytecode",) if sys.dont_write_bytecode else ()
+    _run(*uv, "install", "--python", python, "--require-hashes", *compiled, "-r", root / _LOCKS[1])
     _run(*uv, "install", "--python", python, "--no-deps", "--no-build-isolation", "--editable", root)
     stamp.write_text(wanted, encoding="utf-8")
     return python

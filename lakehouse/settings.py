@@ -1,8 +1,9 @@
 """What is configured, and the only reader of the environment.
 
-Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from the profile's table
-`[tool.lakehouse.profiles.<profile>]` and from `[tool.lakehouse]` of the project's `pyproject.toml`, and from the
-profile's defaults below. What a value is used for does not belong here.
+Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from `secrets.toml` in the
+state folder (in the form of `[tool.lakehouse]`, without that prefix; `lakehouse add` writes it, for its owner only),
+from the profile's table `[tool.lakehouse.profiles.<profile>]` and from `[tool.lakehouse]` of the project's
+`pyproject.toml`, and from the profile's defaults below. What a value is used for does not belong here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
+
+_STATE = ".lakehouse"
 
 
 class Profile(StrEnum):
@@ -96,7 +99,7 @@ class Settings(BaseSettings):
 
     profile: Profile = Profile.EMBEDDED
     project: Path
-    state: Path = Path(".lakehouse")
+    state: Path = Path(_STATE)
     defs: tuple[Path, ...] = (Path("defs"),)
     dbt: tuple[Path, ...] = (Path("dbt"),)
     warehouse: str = "warehouse"
@@ -158,6 +161,7 @@ def load_settings(project: Path | None = None, **overrides: Any) -> Settings:  #
     profile = _profile(os.environ.get("LAKEHOUSE_PROFILE") or overrides.get("profile") or section.get("profile"))
     values = _merge(_PROFILE_DEFAULTS[profile], section)
     values = _merge(values, profiles.get(profile.value, {}))
+    values = _merge(values, _secrets(folder, overrides.get("state") or values.get("state")))
     values = _merge(values, overrides)
     try:
         return Settings(**{**values, "project": folder, "profile": profile})
@@ -169,6 +173,22 @@ def load_settings(project: Path | None = None, **overrides: Any) -> Settings:  #
             expected=first["msg"],
             remedy="Mend it in [tool.lakehouse] or in the variable LAKEHOUSE_" + name.upper().replace(".", "__") + ".",
         ) from None
+
+
+def secrets_file(state: Path) -> Path:
+    """Where the secrets of a project on this machine stand. It may be missing."""
+    return state / "secrets.toml"
+
+
+def _secrets(project: Path, state: str | Path | None) -> dict[str, Any]:
+    file = secrets_file(project / (os.environ.get("LAKEHOUSE_STATE") or state or _STATE))
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        # The error names a line and column, never the text there.
+        raise SettingsError(f"{file} is not valid TOML: {error}", remedy="Mend the file.") from None
 
 
 def _profile(name: str | Profile | None) -> Profile:

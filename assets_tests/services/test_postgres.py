@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from lakehouse.errors import ServiceError, StateError
 from lakehouse.services.postgres import EmbeddedPostgres
+from lakehouse.services.processes import birth, end
 
 ROOT = Path(__file__).resolve().parents[2]
 ENSURE = """
@@ -56,7 +58,7 @@ def _one(uri: str, query: str) -> object:
 def _kill(server: EmbeddedPostgres) -> int:
     pid = server.status().pid
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    assert end(pid, birth(pid) or "", [(signal.SIGKILL, 10)])
     return pid
 
 
@@ -252,15 +254,65 @@ def test_read_only_folder(new_server: Callable[[Path], EmbeddedPostgres]) -> Non
         new_server(Path("/sys/kernel/postgres")).ensure()
 
 
-def test_full_disk(tmp_path: Path, new_server: Callable[[Path], EmbeddedPostgres]) -> None:
-    disk = tmp_path / "disk"
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that every user may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_server_asked_for_right_after_its_kill(server: EmbeddedPostgres) -> None:
+    server.ensure()
+    killed = server.status().pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    assert _one(server.uri("lake").get_secret_value(), "SELECT 1") == 1
+    assert server.status().pid != killed
+
+
+def test_server_asked_for_while_it_is_stopping(server: EmbeddedPostgres) -> None:
+    server.ensure()
+    stopping = server.status().pid
+    assert stopping is not None
+    os.kill(stopping, signal.SIGINT)
+    assert _one(server.uri("lake").get_secret_value(), "SELECT 1") == 1
+
+
+def test_state_that_was_moved_as_a_whole_goes_on(
+    reachable: Path, new_server: Callable[[Path], EmbeddedPostgres]
+) -> None:
+    before = new_server(reachable / "before" / "postgres")
+    with psycopg.connect(before.uri("lake").get_secret_value()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    before.stop()
+    (reachable / "before").rename(reachable / "after")
+    after = new_server(reachable / "after" / "postgres")
+    assert _one(after.uri("lake").get_secret_value(), "SELECT value FROM kept") == 7
+    after.stop()
+
+
+def test_copy_of_a_state_in_use_gets_a_server_of_its_own(
+    reachable: Path, new_server: Callable[[Path], EmbeddedPostgres]
+) -> None:
+    original, copied = new_server(reachable / "one" / "postgres"), new_server(reachable / "two" / "postgres")
+    original.ensure()
+    subprocess.run(["cp", "-a", str(reachable / "one"), str(reachable / "two")], check=True)
+    record = reachable / "two" / "postgres" / "location.json"
+    record.write_text(record.read_text().replace(str(reachable / "one"), str(reachable / "two")))
+    assert not copied.status().running
+    copied.stop()
+    assert original.status().running
+    assert _one(copied.uri("lake").get_secret_value(), "SELECT 1") == 1
+    assert copied.status().pid != original.status().pid
+
+
+def test_full_disk(reachable: Path, new_server: Callable[[Path], EmbeddedPostgres]) -> None:
+    disk = reachable / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(disk)], check=False)
     if mounted.returncode != 0:
         pytest.skip("only root may mount a small disk")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
     try:
         with pytest.raises(StateError, match="No space left"):
             new_server(disk / "postgres").ensure()

@@ -5,6 +5,7 @@ What a command does belongs below; how an error looks belongs in `main`.
 
 from __future__ import annotations
 
+import logging
 import sys
 
 
@@ -13,7 +14,10 @@ def main() -> None:
     from lakehouse.cli.app import app
     from lakehouse.cli.output import show_error
     from lakehouse.errors import LakehouseError
+    from lakehouse.telemetry import configure_logs
 
+    # What a command has to say it prints; the log is for what it did not expect.
+    configure_logs(json=False, level=logging.WARNING)
     try:
         app()
     except LakehouseError as error:

@@ -36,7 +36,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str | 
         return
     grid = Grid(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name, value in rows[0].items():
-        grid.add_column(name, justify="right" if isinstance(value, int | float) else "left")
+        grid.add_column(name, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(_cell(value) for value in row.values()))
     out.print(grid)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 
 from lakehouse.cli.output import AsJson, out, show_rows
@@ -24,13 +27,19 @@ def status(*, as_json: AsJson = False) -> None:
     """Print what runs, where, and since when."""
     from lakehouse.demo.services import services_status
 
-    show_rows(services_status(load_settings()), as_json=as_json)
+    show_rows([asdict(service) for service in services_status(load_settings())], as_json=as_json)
 
 
 @app.command()
-def down() -> None:
-    """Stop what runs. State stays."""
+def down(
+    *, remove: Annotated[bool, typer.Option(help="Also delete PostgreSQL's data, wherever it lives.")] = False
+) -> None:
+    """Stop what runs. State stays unless --remove is given."""
     from lakehouse.demo.services import stop_services
+    from lakehouse.services.endpoints import embedded_postgres
 
-    stop_services(load_settings())
-    out.print("Stopped.")
+    settings = load_settings()
+    stop_services(settings)
+    if remove:
+        embedded_postgres(settings).remove()
+    out.print("Stopped, and PostgreSQL's data removed." if remove else "Stopped.")

@@ -76,11 +76,15 @@ def show(name: Name, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def lineage(column: Annotated[str, typer.Argument(help="A column, e.g. gold.daily_revenue.revenue_eur.")]) -> None:
+def lineage(
+    column: Annotated[str, typer.Argument(help="A column, e.g. gold.daily_revenue.revenue_eur.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
     """Print the tree of columns that a column is computed from."""
     from lakehouse.cli.lineage import show_lineage
 
-    show_lineage(load_settings(), column)
+    show_lineage(column, as_json=as_json)
 
 
 def _declared_facts(table: Table) -> list[tuple[str, object]]:

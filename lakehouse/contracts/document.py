@@ -110,7 +110,9 @@ def _invalid(path: Path, text: str, error: yaml.YAMLError) -> ContractError:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark is not None else text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-    return ContractError(f"{path}:{line}: invalid YAML", found=str(problem), remedy="Mend the YAML at this line.")
+    return ContractError(
+        f"{path}:{line}: invalid YAML", found=str(problem).removeprefix("found "), remedy="Mend the YAML at this line."
+    )
 
 
 def _build(path: Path, node: yaml.Node, above: tuple[yaml.Node, ...]) -> object:

@@ -1,26 +1,30 @@
 """SQL that people write in contracts, checked before anything runs it: it parses, and its columns are there.
 
-The dialect is DuckDB's, read by sqlglot. Running SQL does not belong here.
+sqlglot says which columns an expression uses; DuckDB itself, on one row of NULLs, whether its functions and types
+exist. Running SQL on data does not belong here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
 
+import duckdb
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 
 from lakehouse.contracts.document import Place
-from lakehouse.tables import Table, TableName
+from lakehouse.contracts.types import duckdb_type
+from lakehouse.tables import Column, Table, TableName
 from lakehouse.tables.sql import quote
 
 OBJECT = "{object}"
 """Stands for the contract's own table in a query (ODCS, "Data Quality", SQL)."""
 
 
-def check_predicate(sql: str, columns: Iterable[str], place: Place) -> tuple[str, ...]:
+def check_predicate(sql: str, columns: Mapping[str, Column], place: Place) -> tuple[str, ...]:
     """The columns that a row predicate uses. Raises ContractError when it is not an expression over those columns."""
     known = {name.lower(): name for name in columns}
     tree = _parse(sql, place)
@@ -40,6 +44,12 @@ def check_predicate(sql: str, columns: Iterable[str], place: Place) -> tuple[str
             raise place.unknown("column", column.sql(dialect="duckdb"), list(known.values()))
         if column.name.lower() in known:
             used.append(known[column.name.lower()])
+    nulls = ", ".join(f"null::{duckdb_type(column.type)} as {quote(column.name)}" for column in columns.values())
+    kind = ask_duckdb(f"select ({sql}) from (select {nulls})", sql, place)
+    if kind != "BOOLEAN":
+        raise place.error(
+            "a row rule is true or false", found=f"{sql}, of type {kind}", remedy="Compare it with something."
+        )
     return tuple(dict.fromkeys(used))
 
 
@@ -75,6 +85,24 @@ def check_names(sql: str, own: TableName, tables: Mapping[TableName, Table], pla
         raise place.error(
             "the query names an unknown column", found=_first_line(error), remedy="Name columns of the contracts."
         ) from error
+
+
+def ask_duckdb(sql: str, shown: str, place: Place) -> str:
+    """The type of a query's first column. Raises ContractError with DuckDB's own words when it refuses the query."""
+    try:
+        with _duckdb().cursor() as cursor:
+            cursor.execute(sql)
+            return str(cursor.description[0][1]) if cursor.description else ""
+    except duckdb.Error as error:
+        raise place.error(
+            "DuckDB refuses the SQL", found=_first_line(error), remedy=f"Mend it: {shown.strip()}"
+        ) from error
+
+
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that reaches no file and no network."""
+    return duckdb.connect(":memory:", config={"enable_external_access": "false"})
 
 
 def relation(name: TableName) -> str:

@@ -208,7 +208,7 @@ def _bound(entry: DataQuality, place: Place, *, numeric: bool) -> Bound:
     allowed = (int, float) if numeric else (int, float, bool, str)
     if any(not isinstance(one, allowed) or (numeric and isinstance(one, bool)) for one in values):
         raise (place / given[0].value).error(
-            "this cannot be compared with", found=repr(value), remedy="Write a number."
+            "no figure compares with this", found=repr(value), remedy="Write a number."
         )
     unit = entry.unit or "rows"
     if unit not in _UNITS:

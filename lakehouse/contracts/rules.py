@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-import duckdb
 from open_data_contract_standard.model import SchemaProperty
 
 from lakehouse.contracts.document import Place
+from lakehouse.contracts.expressions import ask_duckdb
 from lakehouse.contracts.types import FLOATS, INTEGERS, MOMENTS, NUMBERS, family, sql_literal
 from lakehouse.tables import Column, Rule
 from lakehouse.tables.sql import literal, quote
@@ -65,15 +65,7 @@ def matches(column: Column, pattern: object, place: Place) -> str:
     """
     if not isinstance(pattern, str) or family(column.type) != "string":
         raise place.error("a pattern is text, and its column a string", found=repr(pattern), remedy="Correct it.")
-    try:
-        with duckdb.connect(":memory:") as connection:
-            connection.execute(f"select regexp_matches('', {literal(pattern)})")
-    except duckdb.Error as error:
-        raise place.error(
-            f"the pattern {pattern!r} is not one of RE2",
-            found=str(error).splitlines()[0],
-            remedy="Write it without look-around and back-references; syntax: github.com/google/re2/wiki/Syntax.",
-        ) from error
+    ask_duckdb(f"select regexp_matches('', {literal(pattern)})", f"{pattern} (syntax of RE2)", place)
     return f"regexp_matches({quote(column.name)}, {literal(pattern)})"
 
 

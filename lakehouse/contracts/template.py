@@ -5,7 +5,7 @@ The text is a beginning for people to go on with; `read_tables` accepts it as it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -34,7 +34,6 @@ _PLAIN = {
     "time": "time",
     "boolean": "boolean",
 }
-_DEFAULT_REJECT_LIMIT = 0.05
 
 
 def render_contract(  # noqa: PLR0913  (what a contract says, each once)
@@ -46,11 +45,16 @@ def render_contract(  # noqa: PLR0913  (what a contract says, each once)
     owners: Sequence[str],
     primary_key: Sequence[str] = (),
     load: LoadPolicy | None = None,
+    limits: Mapping[str, Mapping[str, object]] | None = None,
     window: tuple[str, date] | None = None,
     strategy: Strategy | None = None,
     fresh_within: timedelta | None = None,
 ) -> str:
-    """The YAML of a contract for a table. Types are Iceberg's, as in Column; nothing is checked here."""
+    """The YAML of a contract for a table. Types are Iceberg's, as in Column; nothing is checked here.
+
+    `limits` are further keys of a column's entry by its name, such as `logicalTypeOptions` and `quality`.
+    """
+    further = limits or {}
     contract: dict[str, Any] = {
         "apiVersion": API_VERSION,
         "kind": "DataContract",
@@ -59,7 +63,12 @@ def render_contract(  # noqa: PLR0913  (what a contract says, each once)
         "status": "active",
         "description": {"purpose": description},
         "team": {"members": [_Flow(username=owner) for owner in owners]},
-        "schema": [{"name": name.table, "properties": [_column(column, tuple(primary_key)) for column in columns]}],
+        "schema": [
+            {
+                "name": name.table,
+                "properties": [_column(column, tuple(primary_key), further.get(column.name, {})) for column in columns],
+            }
+        ],
     }
     if fresh_within is not None:
         minutes = round(fresh_within.total_seconds() / 60)
@@ -68,7 +77,7 @@ def render_contract(  # noqa: PLR0913  (what a contract says, each once)
     custom: list[_Flow] = []
     if load is not None:
         custom.append(_Flow(property="load", value=_Flow(source=load.source, **load.options)))
-        if load.reject_limit != _DEFAULT_REJECT_LIMIT:
+        if load.reject_limit != LoadPolicy.reject_limit:
             custom.append(_Flow(property="rejectLimit", value=load.reject_limit))
     if window is not None:
         custom.append(_Flow(property="window", value=_Flow(column=window[0], start=window[1])))
@@ -79,7 +88,7 @@ def render_contract(  # noqa: PLR0913  (what a contract says, each once)
     return yaml.dump(contract, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _column(column: Column, primary_key: tuple[str, ...]) -> dict[str, Any]:
+def _column(column: Column, primary_key: tuple[str, ...], further: Mapping[str, object]) -> dict[str, Any]:
     kind = family(column.type)
     stated: dict[str, Any] = {"name": column.name, "logicalType": _PLAIN.get(kind) or _LOGICAL[kind]}
     if kind not in _PLAIN:
@@ -94,6 +103,7 @@ def _column(column: Column, primary_key: tuple[str, ...]) -> dict[str, Any]:
         stated["unique"] = True
     if column.personal:
         stated["classification"] = "personal"
+    stated.update({key: _flow(value) for key, value in further.items()})
     if column.description:
         stated["description"] = column.description
     return stated
@@ -101,6 +111,13 @@ def _column(column: Column, primary_key: tuple[str, ...]) -> dict[str, Any]:
 
 class _Flow(dict[str, Any]):
     """A mapping that stands on one line."""
+
+
+def _flow(value: object) -> object:
+    """The same, with every mapping of it on one line."""
+    if isinstance(value, Mapping):
+        return _Flow({key: _flow(inner) for key, inner in value.items()})
+    return [_flow(inner) for inner in value] if isinstance(value, list) else value
 
 
 class _Dumper(yaml.SafeDumper):

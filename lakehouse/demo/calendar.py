@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -63,10 +64,10 @@ def moment(seconds: float) -> datetime:
     Order is kept: what is later before is not earlier after. Nothing happens in the last hour of a day, so that a load
     that stops a little before the clock still sees the whole day.
     """
-    day, within = divmod(seconds, _DAY_SECONDS)
-    squeezed = _OPENS + int(within * (_CLOSES - _OPENS) / _DAY_SECONDS)
+    day, within = divmod(math.floor(seconds), _DAY_SECONDS)
+    squeezed = _OPENS + within * (_CLOSES - _OPENS) // _DAY_SECONDS
     start = datetime(FIRST_DAY.year, FIRST_DAY.month, FIRST_DAY.day, tzinfo=UTC)
-    return start + timedelta(days=int(day), seconds=squeezed)
+    return start + timedelta(days=day, seconds=squeezed)
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,7 @@ from lakehouse.demo.calendar import Scale
 from lakehouse.demo.shop import Shop, stored_shop
 from lakehouse.errors import SettingsError
 from lakehouse.services import endpoints
+from lakehouse.services.pages import pages_service
 from lakehouse.services.status import ServiceSpec, Status
 from lakehouse.settings import FilesSource, PostgresSource, Settings
 
@@ -44,9 +45,9 @@ def rates_service(settings: Settings) -> ServiceSpec:
 
 
 def ensure_services(settings: Settings) -> tuple[Status, ...]:
-    """Start what the settings say this project runs itself: PostgreSQL, the rates. Idempotent."""
+    """Start what this project runs itself: PostgreSQL, its pages, and the rates where it names them. Idempotent."""
     wanted = _RATES in endpoints.embedded_http_names(settings) and _SHOP in settings.sources
-    return endpoints.start_services(settings, [rates_service(settings)] if wanted else [])
+    return endpoints.start_services(settings, [pages_service(settings), *([rates_service(settings)] if wanted else [])])
 
 
 def services_status(settings: Settings) -> tuple[Status, ...]:

@@ -25,8 +25,10 @@ from pyiceberg.table.update import (
 )
 
 from lakehouse.errors import BranchMissing, CommitConflict, CommitError, PublishConflict
-from lakehouse.iceberg.catalog import catalog_errors
-from lakehouse.iceberg.commit import Commit, Intent, commit_append, describe, merged, nothing_new
+from lakehouse.iceberg.commit import commit_append
+from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.intent import Intent
+from lakehouse.iceberg.outcome import Commit, describe, merged, nothing_new
 from lakehouse.iceberg.progress import MAIN, floor_properties, head_of, history, progress_at
 from lakehouse.tables import TableName
 

@@ -1,13 +1,12 @@
 """The catalog: which metadata file is a table's current one, and the compare-and-swap that changes it.
 
-`SafeCatalog` never believes a refusal before it has looked for its own snapshot. What is in a commit is `commit.py`.
+`SafeCatalog` never believes a refusal before it has looked for its own snapshot. What is in a commit is `commit.py`;
+what drivers and disks raise is turned into our errors by `failures.py`.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
 
 import structlog
 from pyiceberg.catalog.sql import SqlCatalog
@@ -24,22 +23,15 @@ from pyiceberg.table.snapshots import ancestors_of
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate, TableRequirement, TableUpdate
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from lakehouse.errors import CatalogError, LakehouseError, StateError
+from lakehouse.errors import CatalogError, StateError
+from lakehouse.iceberg.failures import reason_of
 from lakehouse.services.endpoints import catalog_uri
 from lakehouse.settings import Settings
 from lakehouse.storage.paths import from_uri, is_s3, is_under
 
 _log = structlog.get_logger(__name__)
 
-_UNWRITABLE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file may not grow that large",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "this user may not write there",
-    errno.EPERM: "this user may not write there",
-    errno.ENOTDIR: "a file is in the place of a folder",
-}
+_STALE = "older than last sequence number"
 
 
 class SafeCatalog(SqlCatalog):
@@ -48,6 +40,8 @@ class SafeCatalog(SqlCatalog):
     def __init__(self, name: str, *, warehouse: str, **properties: str) -> None:
         self.warehouse = warehouse
         super().__init__(name, warehouse=warehouse, **properties)
+        # Nobody has to close a lake: its connections go with it, or with the process.
+        weakref.finalize(self, self.engine.dispose)
 
     def load_table(self, identifier: str | tuple[str, ...]) -> IcebergTable:
         """The table as it is now. Raises NoSuchTableError, and StateError when the warehouse is not where it was."""
@@ -72,8 +66,8 @@ class SafeCatalog(SqlCatalog):
             if landed is not None:
                 _log.info("commit landed in spite of its answer", table=".".join(table.name()), answer=str(refusal))
                 return landed
-            if isinstance(refusal, ValueError):
-                # A commit on another branch took this sequence number: worth another attempt (pyiceberg raises bare).
+            if isinstance(refusal, ValueError) and _STALE in str(refusal):
+                # A commit on another branch took this sequence number: worth another attempt.
                 raise CommitFailedException(str(refusal)) from refusal
             raise
 
@@ -137,28 +131,6 @@ def open_catalog(settings: Settings) -> SafeCatalog:
     raise AssertionError  # pragma: no cover  # the loop returns or raises
 
 
-@contextmanager
-def catalog_errors(doing: str) -> Iterator[None]:
-    """Turn what SQLAlchemy and the disk raise into CatalogError and StateError. `doing`: "writing silver.orders"."""
-    try:
-        yield
-    except LakehouseError:
-        raise
-    except SQLAlchemyError as error:
-        raise CatalogError(
-            f"the catalog failed while {doing}", found=_reason(error), remedy="Check that the catalog's database runs."
-        ) from error
-    except OSError as error:
-        reason = _UNWRITABLE.get(error.errno or 0)
-        if reason is None:
-            raise CatalogError(
-                f"the warehouse failed while {doing}", found=str(error), remedy="Check the storage and run again."
-            ) from error
-        raise StateError(
-            f"{reason} while {doing}", found=str(error), remedy="Make room or mend the rights, then run again."
-        ) from error
-
-
 def _contains(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> bool:
     """Whether a table holds what a commit brought: its snapshots, or for a commit of refs the history they name."""
     added = [update.snapshot.snapshot_id for update in updates if isinstance(update, AddSnapshotUpdate)]
@@ -190,12 +162,6 @@ def _s3_properties(settings: Settings) -> dict[str, str]:
 def _unreachable(error: Exception) -> CatalogError:
     return CatalogError(
         "the catalog does not answer",
-        found=_reason(error),
+        found=reason_of(error),
         remedy="Check LAKEHOUSE_CATALOG__URI and that the database runs (`lakehouse service status`).",
     )
-
-
-def _reason(error: Exception) -> str:
-    """What the driver said, without SQLAlchemy's copy of the statement and its parameters."""
-    said = getattr(error, "orig", None) or error
-    return str(said).splitlines()[0] if str(said) else type(said).__name__

@@ -7,97 +7,35 @@ checked there, against the head that the attempt builds on. Which files are writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles, _SnapshotProducer
 from pyiceberg.typedef import EMPTY_DICT
 
-from lakehouse.errors import CommitConflict, Fenced, LakehouseError
-from lakehouse.iceberg.catalog import catalog_errors
+from lakehouse.errors import CommitConflict, LakehouseError
+from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.intent import AlreadyDone, Intent
+from lakehouse.iceberg.outcome import Commit, describe
 from lakehouse.iceberg.progress import (
     FORMAT,
     FORMAT_VERSION,
     MAIN,
     PROGRESS,
     RUN_KEY,
-    Progress,
     encoded,
-    find_run,
     floor_properties,
-    head_of,
     progress_at,
-    summary_of,
 )
-from lakehouse.tables import Position, TableName
 
 if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import UpdatesAndRequirements
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What a write did. Counts are of the whole snapshot (for a publish: of all it brought to main); bytes on disk.
-
-    `already_done`: the run key was found on the ref, nothing was written now and the counts are those of the earlier
-    commit. `snapshot_id` is the head of the branch afterwards, None while the table has none.
-    """
-
-    table: TableName
-    branch: str
-    snapshot_id: int | None
-    parent_id: int | None
-    operation: str
-    rows_added: int = 0
-    rows_removed: int = 0
-    files_added: int = 0
-    files_removed: int = 0
-    bytes_added: int = 0
-    retries: int = 0
-    already_done: bool = False
-
-
-@dataclass(frozen=True)
-class Intent:
-    """What a commit promises, apart from its files. `run_key` is None for the lake's own bookkeeping snapshots."""
-
-    table: TableName
-    run_key: str | None
-    branch: str = MAIN
-    progress: Progress = field(default_factory=dict)
-    expected: Mapping[str, Position | None] = field(default_factory=dict)
-    summary: Mapping[str, str] = field(default_factory=dict)
-
-    def check(self, metadata: TableMetadata) -> Snapshot | None:
-        """The head to build on. Raises BranchMissing, Fenced, and AlreadyDone when the run key is on the ref."""
-        head = head_of(metadata, self.branch)
-        if self.run_key is not None and (done := find_run(metadata, head, self.run_key)) is not None:
-            raise AlreadyDone(done)
-        found = progress_at(metadata, head) if self.expected else {}
-        for scope, position in self.expected.items():
-            if found.get(scope) != position:
-                raise Fenced(
-                    f"another writer has moved {scope!r} of {self.table} on branch {self.branch!r}",
-                    expected=str(position),
-                    found=str(found.get(scope)),
-                    remedy="Nothing was written. Run again: it will start from the new position.",
-                )
-        return head
-
-
-class AlreadyDone(Exception):  # a signal between modules of this package, never seen outside of it
-    """The run key is on the ref: `snapshot` is what it made."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-        super().__init__(snapshot.snapshot_id)
 
 
 def commit_append(table: IcebergTable, intent: Intent, added: Sequence[DataFile]) -> Commit:
@@ -129,52 +67,6 @@ def commit_overwrite(
     return _commit(table, intent, added, make)
 
 
-def describe(
-    table: TableName, branch: str, snapshot: Snapshot, *, retries: int = 0, already_done: bool = False
-) -> Commit:
-    """A snapshot as the commit that made it."""
-    summary = summary_of(snapshot)
-
-    def count(key: str) -> int:
-        return int(summary.get(key, 0))
-
-    return Commit(
-        table=table,
-        branch=branch,
-        snapshot_id=snapshot.snapshot_id,
-        parent_id=snapshot.parent_snapshot_id,
-        operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
-        rows_added=count("added-records"),
-        rows_removed=count("deleted-records"),
-        files_added=count("added-data-files"),
-        files_removed=count("deleted-data-files"),
-        bytes_added=count("added-files-size"),
-        retries=retries,
-        already_done=already_done,
-    )
-
-
-def nothing_new(table: TableName, branch: str, head: Snapshot | None, *, already_done: bool = False) -> Commit:
-    """The commit that was not made, because there was nothing to say."""
-    head_id = head.snapshot_id if head else None
-    return Commit(table, branch, snapshot_id=head_id, parent_id=head_id, operation="none", already_done=already_done)
-
-
-def merged(commits: Sequence[Commit], *, operation: str, snapshot_id: int, parent_id: int) -> Commit:
-    """Several commits of one table (at least one) as one, which leads from the parent to the snapshot."""
-    return replace(
-        commits[0],
-        operation=operation,
-        snapshot_id=snapshot_id,
-        parent_id=parent_id,
-        rows_added=sum(commit.rows_added for commit in commits),
-        rows_removed=sum(commit.rows_removed for commit in commits),
-        files_added=sum(commit.files_added for commit in commits),
-        files_removed=sum(commit.files_removed for commit in commits),
-        bytes_added=sum(commit.bytes_added for commit in commits),
-    )
-
-
 class _Refused(ValidationException):
     """Carries our reason through PyIceberg, which cleans up the attempt's manifests for a ValidationException."""
 
@@ -189,13 +81,18 @@ class _Protocol(_SnapshotProducer[Any]):
     intent: Intent
     retries: int = 0
 
+    @property
+    def _landed(self) -> TableMetadata:
+        """What the catalog holds; the transaction's own metadata has our floor property staged in it already."""
+        return self._transaction._table.metadata  # noqa: SLF001  (this class is part of PyIceberg's machinery)
+
     def _refresh_for_retry(self) -> None:
         self.retries += 1
         super()._refresh_for_retry()
 
     def _commit(self) -> UpdatesAndRequirements:
         try:
-            self._check(self._transaction.table_metadata)
+            self._check(self._landed)
         except (LakehouseError, AlreadyDone) as reason:
             raise _Refused(reason) from reason
         return super()._commit()
@@ -206,7 +103,7 @@ class _Protocol(_SnapshotProducer[Any]):
             raise _conflict(self.intent, "the table's partitioning changed")
 
     def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        metadata = self._transaction.table_metadata
+        metadata = self._landed
         parent = metadata.snapshot_by_id(self._parent_snapshot_id) if self._parent_snapshot_id is not None else None
         ours = {
             FORMAT: FORMAT_VERSION,

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from lakehouse.errors import SchemaMismatch
 
 _BATCH_ROWS = 131_072
+_MOST_DIGITS = 38
 
 Rows: TypeAlias = pa.RecordBatchReader | pa.Table
 """What every write accepts."""
@@ -110,6 +111,9 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     if array.type.equals(field.type):
         return array
     try:
+        if pa.types.is_integer(array.type) and pa.types.is_decimal(field.type):
+            # Arrow wants room for every 64-bit integer first, whatever the values are.
+            array = pc.cast(array, pa.decimal128(_MOST_DIGITS, field.type.scale))
         return pc.cast(array, field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaMismatch(

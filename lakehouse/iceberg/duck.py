@@ -15,7 +15,6 @@ import structlog
 
 from lakehouse.errors import ServiceError
 from lakehouse.iceberg.lake import Lake
-from lakehouse.iceberg.progress import MAIN
 from lakehouse.settings import S3, Settings
 from lakehouse.storage.paths import from_uri, is_s3
 from lakehouse.tables import TableName
@@ -63,11 +62,10 @@ def register(
     """
     names = lake.names() if tables is None else tuple(tables)
     saved = {(schema, name): sql for schema, name, sql in lake.views.all()}
-    physical = [name for name in names if name.key not in saved or lake.exists(name)]
+    # A model that became a view leaves its old table behind; the view is what it means now.
+    physical = [name for name in names if name.key not in saved]
     for name in physical:
-        table = lake.table(name)
-        at = branch if branch is not None and branch in table.branches() else MAIN
-        _view(connection, *name.key, f"FROM {table.relation_sql(at)}")
+        _view(connection, *name.key, f"FROM {lake.relation_sql(name, branch)}")
     return len(physical) + _saved_views(connection, saved)
 
 

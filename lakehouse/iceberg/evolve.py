@@ -13,7 +13,7 @@ from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema, promote
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table import TableProperties
-from pyiceberg.types import NestedField
+from pyiceberg.types import DecimalType, IcebergType, NestedField
 
 from lakehouse.errors import SchemaMismatch
 from lakehouse.iceberg.schema import iceberg_type, partition_fields, partition_spec
@@ -90,17 +90,27 @@ def _check_column(table: Table, column: Column, field: NestedField | None, *, em
                 remedy=f"Declare it as not required in {table.file}, or drop the table and load it anew.",
             )
         return
-    try:
-        fits = promote(field.field_type, iceberg_type(column.type)) == iceberg_type(column.type)
-    except ResolveError:
-        fits = False
-    if not fits:
+    if not _grows(field.field_type, iceberg_type(column.type)):
         raise SchemaMismatch(
             f"column {column.name!r} of {table.name} has another type than its contract says",
             expected=f"{column.type} ({table.file})",
             found=f"{field.field_type} in the table",
             remedy="Put the type back, or drop the table and load it anew.",
         )
+
+
+def _grows(old: IcebergType, new: IcebergType) -> bool:
+    """Whether every value of the old type is one of the new (Iceberg spec, "Schema Evolution")."""
+    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
+        # PyIceberg's own check lets the scale change, which would move the point in rows that are there.
+        return old.scale == new.scale and old.precision <= new.precision
+    if old == new:
+        # `promote` refuses some of these, for instance string, for the sake of string to binary.
+        return True
+    try:
+        return bool(promote(old, new) == new)
+    except ResolveError:
+        return False
 
 
 def _differs(column: Column, field: NestedField | None) -> bool:

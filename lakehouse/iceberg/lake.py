@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, TableAlreadyExistsError
 from pyiceberg.table import Table as IcebergTable
 
-from lakehouse.errors import CommitConflict, TableMissing
-from lakehouse.iceberg.catalog import SafeCatalog, catalog_errors, open_catalog
+from lakehouse.errors import CommitConflict
+from lakehouse.iceberg.catalog import SafeCatalog, open_catalog
 from lakehouse.iceberg.evolve import evolve, properties_of
+from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.scan import relation_sql
 from lakehouse.iceberg.schema import iceberg_schema, partition_fields, partition_spec, sort_order
 from lakehouse.iceberg.table import LakeTable
 from lakehouse.iceberg.views import ViewStore
@@ -41,6 +43,8 @@ class Lake:
         """
         with catalog_errors(f"creating {table.name}"):
             self._catalog.ensure_namespace(table.name.layer.value)
+            # What was a view model is a table now.
+            self.views.remove(*table.name.key)
             if not self.exists(table.name) and self._make(table):
                 return self.table(table.name)
             for _ in range(_ATTEMPTS):
@@ -55,6 +59,14 @@ class Lake:
         """A table by name. Raises TableMissing, and StateError when its files are not in the warehouse."""
         self._load(name)
         return LakeTable(name, partial(self._load, name))
+
+    def relation_sql(self, name: TableName, branch: str | None = None) -> str:
+        """A DuckDB relation of the table as it is now, at a branch where the table has it, else main.
+
+        Raises TableMissing, StateError.
+        """
+        loaded = self._load(name)
+        return relation_sql(loaded, branch if branch in loaded.metadata.refs else None)
 
     def exists(self, name: TableName) -> bool:
         """Whether the catalog knows the table."""
@@ -76,17 +88,11 @@ class Lake:
     def drop(self, name: TableName) -> None:
         """Forget a table. Its files stay until upkeep or `make clean` removes them. Raises TableMissing."""
         with catalog_errors(f"dropping {name}"):
-            try:
-                self._catalog.drop_table(name.key)
-            except NoSuchTableError:
-                raise _missing(name) from None
+            self._catalog.drop_table(name.key)
 
     def _load(self, name: TableName) -> IcebergTable:
         with catalog_errors(f"opening {name}"):
-            try:
-                return self._catalog.load_table(name.key)
-            except NoSuchTableError:
-                raise _missing(name) from None
+            return self._catalog.load_table(name.key)
 
     def _make(self, table: Table) -> bool:
         """Whether this process made the table."""
@@ -102,7 +108,3 @@ class Lake:
         except TableAlreadyExistsError:
             return False
         return True
-
-
-def _missing(name: TableName) -> TableMissing:
-    return TableMissing(f"there is no table {name}", remedy="Load or build it first (`lakehouse table list`).")

@@ -1,6 +1,6 @@
-"""Reading rows as Arrow, without DuckDB: one data file at a time.
+"""Reading one table: as Arrow without DuckDB, one data file at a time, or as a relation for DuckDB's SQL.
 
-SQL over tables is `duck.py`.
+A DuckDB that can read such a relation is made by `duck.py`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,50 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.catalog import catalog_errors
-from lakehouse.iceberg.schema import arrow_of
+from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.progress import MAIN, head_of
+from lakehouse.iceberg.schema import arrow_of, duckdb_type
+from lakehouse.tables.sql import literal, quote
 
 
 def read_rows(
-    table: IcebergTable, snapshot_id: int | None, *, columns: Sequence[str] | None, limit: int | None
+    table: IcebergTable, branch: str, snapshot_id: int | None, *, columns: Sequence[str] | None, limit: int | None
 ) -> pa.RecordBatchReader:
-    """The rows of a snapshot (None: no rows), in no order, in the columns asked for (default: all), at most `limit`.
+    """The rows of a branch or snapshot, in no order, in the columns asked for (default: all), at most `limit`.
 
     Memory holds one data file: PyIceberg's own reader starts on all files at once. Raises QueryError for an unknown
-    column, CatalogError while it is read.
+    column or snapshot, BranchMissing; CatalogError while it is read.
     """
+    at = _resolved(table, branch, snapshot_id)
     wanted = _projected(table.schema(), columns)
     schema = arrow_of(wanted, field_ids=False)
-    return pa.RecordBatchReader.from_batches(schema, _batches(table, snapshot_id, wanted, schema, limit))
+    return pa.RecordBatchReader.from_batches(schema, _batches(table, at, wanted, schema, limit))
+
+
+def relation_sql(table: IcebergTable, branch: str | None = None, snapshot_id: int | None = None) -> str:
+    """A DuckDB relation pinned to a snapshot (default: main's now); without any, an empty relation of the right types.
+
+    Raises BranchMissing, QueryError.
+    """
+    at = _resolved(table, branch or MAIN, snapshot_id)
+    if at is not None:
+        return f"iceberg_scan({literal(table.metadata_location)}, snapshot_from_id={at}::UBIGINT)"
+    nulls = (
+        f"CAST(NULL AS {duckdb_type(str(field.field_type))}) AS {quote(field.name)}" for field in table.schema().fields
+    )
+    return f"(SELECT {', '.join(nulls)} WHERE false)"
+
+
+def _resolved(table: IcebergTable, branch: str, snapshot_id: int | None) -> int | None:
+    if snapshot_id is None:
+        head = head_of(table.metadata, branch)
+        return head.snapshot_id if head else None
+    if table.metadata.snapshot_by_id(snapshot_id) is None:
+        raise QueryError(
+            f"{'.'.join(table.name())} has no snapshot {snapshot_id} (any more)",
+            remedy="Choose one of `lakehouse table show`.",
+        )
+    return snapshot_id
 
 
 def _batches(

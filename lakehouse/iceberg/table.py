@@ -13,28 +13,19 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 
-from lakehouse.errors import QueryError
 from lakehouse.iceberg import branch as refs
-from lakehouse.iceberg.catalog import catalog_errors
-from lakehouse.iceberg.commit import (
-    AlreadyDone,
-    Commit,
-    Intent,
-    commit_append,
-    commit_overwrite,
-    describe,
-    nothing_new,
-)
+from lakehouse.iceberg.commit import commit_append, commit_overwrite
 from lakehouse.iceberg.conform import Rows, conformed
 from lakehouse.iceberg.evolve import RETIRED
+from lakehouse.iceberg.intent import AlreadyDone, Intent
+from lakehouse.iceberg.outcome import Commit, describe, nothing_new
 from lakehouse.iceberg.progress import MAIN, Progress, head_of, progress_at
-from lakehouse.iceberg.scan import read_rows
-from lakehouse.iceberg.schema import arrow_of, duckdb_type
+from lakehouse.iceberg.scan import read_rows, relation_sql
+from lakehouse.iceberg.schema import arrow_of
 from lakehouse.iceberg.stats import SnapshotInfo, TableStats, snapshots_of, stats_of
 from lakehouse.iceberg.window import files_of_window, inside, live_files, window_column
 from lakehouse.iceberg.writer import write_files
 from lakehouse.tables import Position, TableName, Window
-from lakehouse.tables.sql import literal, quote
 
 
 class LakeTable:
@@ -119,9 +110,7 @@ class LakeTable:
         limit: int | None = None,
     ) -> pa.RecordBatchReader:
         """The rows of a branch or snapshot, in no order. Raises BranchMissing, QueryError."""
-        table = self._load()
-        at = self._snapshot(table.metadata, branch, snapshot_id)
-        return read_rows(table, at, columns=columns, limit=limit)
+        return read_rows(self._load(), branch, snapshot_id, columns=columns, limit=limit)
 
     def schema(self) -> pa.Schema:
         """The Arrow schema: strings as `string`, timestamptz as UTC microseconds, required columns non-null."""
@@ -136,25 +125,7 @@ class LakeTable:
 
         For a FROM clause of a connection made by `duck.connect`. Raises BranchMissing, QueryError.
         """
-        table = self._load()
-        at = self._snapshot(table.metadata, branch, snapshot_id)
-        if at is None:
-            nulls = (
-                f"CAST(NULL AS {duckdb_type(str(field.field_type))}) AS {quote(field.name)}"
-                for field in table.schema().fields
-            )
-            return f"(SELECT {', '.join(nulls)} WHERE false)"
-        return f"iceberg_scan({literal(table.metadata_location)}, snapshot_from_id={at}::UBIGINT)"
-
-    def _snapshot(self, metadata: TableMetadata, branch: str, snapshot_id: int | None) -> int | None:
-        if snapshot_id is None:
-            head = head_of(metadata, branch)
-            return head.snapshot_id if head else None
-        if metadata.snapshot_by_id(snapshot_id) is None:
-            raise QueryError(
-                f"{self.name} has no snapshot {snapshot_id} (any more)", remedy="Choose one of `lakehouse table show`."
-            )
-        return snapshot_id
+        return relation_sql(self._load(), branch, snapshot_id)
 
     def _write(self, rows: Rows, intent: Intent, replaced: _Replaced | None = None) -> Commit:
         table = self._load()
@@ -169,8 +140,7 @@ class LakeTable:
         )
         if replaced is not None and replaced.window is not None:
             batches = inside(batches, self.name, window_column(self.name, table.metadata), replaced.window)
-        with catalog_errors(f"writing files of {self.name}"):
-            added = write_files(table, batches)
+        added = write_files(table, batches)
         if not added and not removes and not intent.progress:
             return nothing_new(self.name, intent.branch, head)
         if replaced is None:

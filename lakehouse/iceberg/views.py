@@ -5,11 +5,15 @@ PyIceberg's SQL catalog has no views. What a view's SQL means is `transform/`; r
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ColumnElement, Engine, MetaData, String, Table, Text, delete, insert, select
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Column, ColumnElement, Connection, Engine, MetaData, String, Table, Text, delete, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from lakehouse.iceberg.catalog import catalog_errors
+from lakehouse.iceberg.failures import catalog_errors
 
+T = TypeVar("T")
 _METADATA = MetaData()
 _VIEWS = Table(
     "lakehouse_views",
@@ -22,7 +26,7 @@ _VIEWS = Table(
 
 
 class ViewStore:
-    """The saved views of one catalog. Their table is made by the first `save`. Every method raises CatalogError."""
+    """The saved views of one catalog. Their table is made when it is first needed. Every method raises CatalogError."""
 
     def __init__(self, engine: Engine, catalog: str) -> None:
         self._engine = engine
@@ -30,48 +34,40 @@ class ViewStore:
 
     def save(self, schema: str, name: str, sql: str) -> None:
         """Keep a view, in place of the one of that name."""
-        with catalog_errors(f"saving view {schema}.{name}"):
-            self._ensure()
-            for _ in range(2):
-                try:
-                    with self._engine.begin() as connection:
-                        connection.execute(delete(_VIEWS).where(*self._is(schema, name)))
-                        connection.execute(
-                            insert(_VIEWS).values(
-                                catalog_name=self._catalog, view_schema=schema, view_name=name, sql=sql
-                            )
-                        )
-                except IntegrityError:
-                    # Another process saved the same view between our two statements; ours is the later one.
-                    continue
-                return
+        row = {"catalog_name": self._catalog, "view_schema": schema, "view_name": name, "sql": sql}
+
+        def replace(connection: Connection) -> None:
+            connection.execute(delete(_VIEWS).where(*self._is(schema, name)))
+            connection.execute(insert(_VIEWS).values(row))
+
+        self._run(f"saving view {schema}.{name}", replace)
 
     def remove(self, schema: str, name: str) -> None:
         """Forget a view; nothing happens if there is none."""
-        with catalog_errors(f"removing view {schema}.{name}"):
-            self._ensure()
-            with self._engine.begin() as connection:
-                connection.execute(delete(_VIEWS).where(*self._is(schema, name)))
+        self._run(
+            f"removing view {schema}.{name}",
+            lambda connection: connection.execute(delete(_VIEWS).where(*self._is(schema, name))),
+        )
 
     def all(self) -> list[tuple[str, str, str]]:
         """(schema, name, sql) of every view, by name."""
         order = (_VIEWS.c.view_schema, _VIEWS.c.view_name)
         wanted = select(*order, _VIEWS.c.sql).where(_VIEWS.c.catalog_name == self._catalog).order_by(*order)
-        with catalog_errors("reading the saved views"):
-            try:
-                with self._engine.connect() as connection:
-                    return [(row.view_schema, row.view_name, row.sql) for row in connection.execute(wanted)]
-            except (OperationalError, ProgrammingError):
-                # No view was ever saved, unless something else is wrong: then making the table fails as well.
-                self._ensure()
-                return []
+        rows = self._run("reading the saved views", lambda connection: connection.execute(wanted).all())
+        return [(row.view_schema, row.view_name, row.sql) for row in rows]
 
-    def _ensure(self) -> None:
-        try:
-            _METADATA.create_all(self._engine)
-        except (OperationalError, ProgrammingError, IntegrityError):
-            # Made by another process between the look and the statement.
-            _METADATA.create_all(self._engine)
+    def _run(self, doing: str, action: Callable[[Connection], T]) -> T:
+        """In a transaction; once more after making the table, which is also right when another process was faster."""
+        with catalog_errors(doing):
+            try:
+                return self._once(action)
+            except (OperationalError, ProgrammingError, IntegrityError):
+                _METADATA.create_all(self._engine)
+                return self._once(action)
+
+    def _once(self, action: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return action(connection)
 
     def _is(self, schema: str, name: str) -> tuple[ColumnElement[bool], ...]:
         return (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 import structlog
 from pyiceberg.io import OutputFile, OutputStream
 from pyiceberg.io.pyarrow import (
+    MetricModeTypes,
+    MetricsMode,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
@@ -25,6 +27,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table import TableProperties
 
+from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.partition import Partition, Splitter
 from lakehouse.iceberg.schema import arrow_of
 
@@ -85,6 +88,9 @@ class _Writer:
             )
         )
         self._plan = compute_statistics_plan(self._schema, table.properties)
+        # What metadata must not show, the file's footer must not show either.
+        none = MetricsMode(MetricModeTypes.NONE)
+        self._measured = [column.column_name for column in self._plan.values() if column.mode != none]
         self._ids = parquet_path_to_id_mapping(self._schema)
         self._waiting: dict[Partition, _Waiting] = {}
         self._waiting_bytes = 0
@@ -119,6 +125,9 @@ class _Writer:
         try:
             yield
         except BaseException:
+            for file in self._open.values():
+                with suppress(OSError):
+                    file.stream.close()
             for location in self._locations_made:
                 try:
                     self._table.io.delete(location)
@@ -130,13 +139,14 @@ class _Writer:
         waiting = self._waiting.pop(partition)
         self._waiting_bytes -= waiting.bytes
         rows = self._sorted(pa.Table.from_batches(waiting.batches, self._arrow))
-        # The last in `_open` is the one written most recently.
-        file = self._open.pop(partition, None) or self._start(partition)
-        self._open[partition] = file
-        file.parquet.write_table(rows, row_group_size=max(1, rows.num_rows))
-        file.groups += 1
-        if file.stream.tell() >= self._target_bytes:
-            self._close(partition)
+        with catalog_errors(f"writing files of {'.'.join(self._table.name())}"):
+            # The last in `_open` is the one written most recently.
+            file = self._open.pop(partition, None) or self._start(partition)
+            self._open[partition] = file
+            file.parquet.write_table(rows, row_group_size=rows.num_rows)
+            file.groups += 1
+            if file.stream.tell() >= self._target_bytes:
+                self._close(partition)
 
     def _sorted(self, rows: pa.Table) -> pa.Table:
         keys = [(self._schema.find_field(key.source_id).name, "ascending", "at_end") for key in self._order.fields]
@@ -156,6 +166,7 @@ class _Writer:
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
             store_schema=False,
+            write_statistics=self._measured,
         )
         return _Open(location, target, stream, parquet)
 
@@ -163,9 +174,10 @@ class _Writer:
         file = self._open.pop(partition, None)
         if file is None:
             return
-        file.parquet.close()
-        size = file.stream.tell()
-        file.stream.close()
+        with catalog_errors(f"writing files of {'.'.join(self._table.name())}"):
+            file.parquet.close()
+            size = file.stream.tell()
+            file.stream.close()
         self._files.append(self._data_file(partition, file, size))
 
     def _data_file(self, partition: Partition, file: _Open, size: int) -> DataFile:

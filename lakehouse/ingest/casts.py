@@ -44,11 +44,11 @@ _RANGES = {
 class Cast:
     """`value` is the SQL of the cast value, NULL where it cannot be; None where the raw value can be taken as it is.
 
-    `good`, if it is not None, is a condition on the raw value, besides `value` not being NULL.
+    `span`, "low AND high" in SQL, is what such a raw value must still lie in.
     """
 
     value: str | None
-    good: str | None = None
+    span: str | None = None
 
 
 def exact_cast(raw: str, given: str, wanted: str, *, same: bool) -> Cast:
@@ -58,7 +58,7 @@ def exact_cast(raw: str, given: str, wanted: str, *, same: bool) -> Cast:
     """
     span = _RANGES.get(wanted)
     if same:
-        return Cast(None, f"{raw} BETWEEN {span}" if span else None)
+        return Cast(None, span)
     target = duckdb_type(wanted)
     if wanted == "string":
         return Cast(f"CAST(to_json({raw}) AS VARCHAR)" if _nested(given) else f"CAST({raw} AS VARCHAR)")

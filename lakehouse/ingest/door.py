@@ -7,8 +7,8 @@ Every row goes one way or the other, and an accepted value is the source's value
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.errors import ContractError
-from lakehouse.iceberg import arrow_schema, duckdb_type
-from lakehouse.ingest.casts import Cast, exact_cast
+from lakehouse.iceberg import arrow_schema
+from lakehouse.ingest.checks import Plan, make_plan
 from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, State, reject_id
 from lakehouse.sources import Chunk
-from lakehouse.tables import Column, Severity, Table
+from lakehouse.tables import Table
 from lakehouse.tables.sql import quote
 
 UNPARSED = "record_parses"
@@ -37,25 +37,6 @@ class Split:
     rejected: pa.Table
 
 
-@dataclass(frozen=True)
-class _Check:
-    """One thing that can be wrong with a row. `broken` is SQL that is true then, and never NULL."""
-
-    name: str
-    broken: str
-    error: str
-    column: str | None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is asked about chunks of one schema: which columns are cast, and what is checked, over `relation`."""
-
-    relation: str
-    cast: tuple[str, ...]
-    checks: tuple[_Check, ...]
-
-
 def split(table: Table, chunk: Chunk, extracted_at: datetime, run_key: str) -> Split:
     """Split one chunk; for many, keep a `Door` open."""
     with Door(table) as door:
@@ -68,7 +49,7 @@ class Door:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._schema: pa.Schema = arrow_schema(table.stored_columns)
-        self._plans: dict[pa.Schema, _Plan] = {}
+        self._plans: dict[pa.Schema, Plan] = {}
         config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -86,6 +67,7 @@ class Door:
 
     def split(self, chunk: Chunk, extracted_at: datetime, run_key: str) -> Split:
         """Split one chunk. Raises ContractError for a rule that DuckDB cannot evaluate."""
+        chunk = _with_nanoseconds(chunk)
         raw = chunk.rows
         if not raw.num_rows:
             return Split(self._schema.empty_table(), self._rejected(self._unparsed(chunk), extracted_at, run_key))
@@ -99,47 +81,24 @@ class Door:
             self._connection.unregister("raw")
         accepted = self._accepted(chunk, values, extracted_at, run_key)
         if good is None:
-            return Split(accepted, self._rejected(self._unparsed(chunk), extracted_at, run_key))
+            passed = pa.table(accepted.columns, schema=self._schema)
+            return Split(passed, self._rejected(self._unparsed(chunk), extracted_at, run_key))
         records = [*self._unparsed(chunk), *self._broken(plan, chunk, pc.invert(good))]
-        return Split(accepted.filter(good), self._rejected(records, extracted_at, run_key))
+        passed = pa.table(accepted.filter(good).columns, schema=self._schema)
+        return Split(passed, self._rejected(records, extracted_at, run_key))
 
-    def _plan(self, raw: pa.Table) -> _Plan:
+    def _plan(self, raw: pa.Table) -> Plan:
         if (known := self._plans.get(raw.schema)) is None:
-            known = self._plans[raw.schema] = self._make_plan(raw)
+            self._connection.register("raw", raw)
+            described = self._connection.execute("DESCRIBE FROM raw").fetchall()
+            self._connection.unregister("raw")
+            given = {str(row[0]): str(row[1]) for row in described}
+            fields = {field.name: field.type for field in self._schema}
+            same = {field.name for field in raw.schema if field.type == fields.get(field.name)}
+            known = self._plans[raw.schema] = make_plan(self._table, given, same)
         return known
 
-    def _make_plan(self, raw: pa.Table) -> _Plan:
-        self._connection.register("raw", raw)
-        described = self._connection.execute("DESCRIBE FROM raw").fetchall()
-        self._connection.unregister("raw")
-        given = {str(row[0]): str(row[1]) for row in described}
-        selected, cast, checks = [], [], list[_Check]()
-        for column in self._table.columns:
-            name = quote(column.name)
-            if column.name not in given:
-                selected.append(f"CAST(NULL AS {duckdb_type(column.type)}) AS {name}")
-                cast.append(column.name)
-                checks += _required(column, "true")
-                continue
-            original = f"raw.{name}"
-            same = raw.schema.field(column.name).type.equals(self._schema.field(column.name).type)
-            how = exact_cast(original, given[column.name], column.type, same=same)
-            selected.append(f"{how.value or original} AS {name}, {original} AS {_raw(column.name)}")
-            if how.value is not None:
-                cast.append(column.name)
-            checks += _typed(column, how)
-            checks += _required(column, f"{_raw(column.name)} IS NULL")
-        named = {check.name for check in checks}
-        checks += [
-            _Check(
-                rule.name, f"NOT coalesce(({rule.predicate}), true)", rule.description or rule.predicate, rule.column
-            )
-            for rule in self._table.rules
-            if rule.severity is Severity.ERROR and rule.name not in named
-        ]
-        return _Plan(f"(SELECT {', '.join(selected)} FROM raw)", tuple(cast), tuple(checks))
-
-    def _evaluate(self, plan: _Plan) -> tuple[pa.ChunkedArray | None, Mapping[str, pa.ChunkedArray]]:
+    def _evaluate(self, plan: Plan) -> tuple[pa.ChunkedArray | None, Mapping[str, pa.ChunkedArray]]:
         """Which rows are good (None: all), and the columns that had to be cast."""
         broken = " OR ".join(f"({check.broken})" for check in plan.checks)
         outputs = [quote(name) for name in plan.cast] + ([f"NOT ({broken})"] if broken else [])
@@ -160,9 +119,9 @@ class Door:
         columns["_source"] = pa.scalar(chunk.source) if isinstance(chunk.source, str) else chunk.source
         columns["_run_key"] = pa.scalar(run_key)
         columns.setdefault("_source_version", pa.scalar(None, pa.string()))
-        return pa.table(
-            [_column(columns[field.name], field.type, rows) for field in self._schema], schema=_open(self._schema)
-        )
+        arrays = [_column(columns[field.name], field.type, rows) for field in self._schema]
+        # Bad rows are still among the good ones, so nothing is required yet.
+        return pa.table(arrays, schema=pa.schema([field.with_nullable(nullable=True) for field in self._schema]))
 
     def _unparsed(self, chunk: Chunk) -> Iterator[dict[str, str | None]]:
         for record in chunk.broken:
@@ -174,7 +133,7 @@ class Door:
                 "error": record.error,
             }
 
-    def _broken(self, plan: _Plan, chunk: Chunk, bad: pa.ChunkedArray) -> Iterator[dict[str, str | None]]:
+    def _broken(self, plan: Plan, chunk: Chunk, bad: pa.ChunkedArray) -> Iterator[dict[str, str | None]]:
         """The rows that are not good, with every check each of them broke."""
         places = pc.indices_nonzero(bad).to_pylist()
         rejected = chunk.rows.filter(bad)
@@ -202,7 +161,7 @@ class Door:
 
     def _rejected(
         self,
-        records: Iterator[dict[str, str | None]] | list[dict[str, str | None]],
+        records: Iterable[dict[str, str | None]],
         extracted_at: datetime,
         run_key: str,
     ) -> pa.Table:
@@ -224,24 +183,13 @@ class Door:
         )
 
 
-def _raw(name: str) -> str:
-    return quote(f"__raw_{name}")
-
-
-def _typed(column: Column, how: Cast) -> Iterator[_Check]:
-    name, error = f"{column.name}_type", f"{column.name} is not {column.type}"
-    raw = _raw(column.name)
-    if how.value is not None:
-        yield _Check(name, f"{raw} IS NOT NULL AND {quote(column.name)} IS NULL", error, column.name)
-    elif how.good is not None:
-        good = how.good.replace(f"raw.{quote(column.name)}", raw)
-        yield _Check(name, f"NOT coalesce({good}, {raw} IS NULL)", error, column.name)
-
-
-def _required(column: Column, missing: str) -> Iterator[_Check]:
-    if column.required:
-        # Named as the contract's own rule, which would also blame a value that is there and has a wrong type.
-        yield _Check(f"{column.name}_not_null", missing, f"{column.name} is missing", column.name)
+def _with_nanoseconds(chunk: Chunk) -> Chunk:
+    """DuckDB cuts zoned nanoseconds to microseconds as it scans them; without their zone it sees them whole."""
+    rows = chunk.rows
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns" and field.type.tz is not None:
+            rows = rows.set_column(place, field.name, rows.column(place).cast(pa.timestamp("ns")))
+    return chunk if rows is chunk.rows else replace(chunk, rows=rows)
 
 
 def _payload(row: Mapping[str, str | None], *, keep: bool = False) -> str:
@@ -263,8 +211,3 @@ def _uuids(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     hexes = pc.replace_substring(texts.combine_chunks(), "-", "")
     raw = pa.array([bytes.fromhex(text) if text is not None else None for text in hexes.to_pylist()], pa.binary(16))
     return pa.ExtensionArray.from_storage(kind, raw)
-
-
-def _open(schema: pa.Schema) -> pa.Schema:
-    """The schema with every column nullable: bad rows are still among the good ones."""
-    return pa.schema([field.with_nullable(True) for field in schema])

@@ -3,7 +3,7 @@
 # No postponed annotations here: Dagster reads the annotation of `context` and knows the class only, not its name.
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -97,7 +97,7 @@ def _check_results(table: Table, result: "LoadResult") -> Iterator[dg.AssetCheck
     )
 
 
-def _load_metadata(result: "LoadResult") -> dict[str, object]:
+def _load_metadata(result: "LoadResult") -> dict[str, Any]:
     return {
         "lakehouse/rows_read": result.rows_read,
         "lakehouse/rows_published": result.rows_published,

@@ -5,7 +5,7 @@ Figures are measured elsewhere and passed in, or read from the table just writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ PREVIEW_ROWS = 10
 _MASK = "•••"
 _WIDTH = 40
 
-ColumnLineage = Mapping[str, Sequence[tuple[TableName, str]]]
+ColumnLineage = Mapping[str, Collection[tuple[TableName, str]]]
 """For each column of a table: the columns it was computed from."""
 
 
@@ -46,7 +46,7 @@ def table_metadata(table: Table, stored: LakeTable, *, seconds: float, snapshot_
 def lineage_metadata(lineage: ColumnLineage, *, url: str | None) -> dict[str, Any]:
     """Column lineage under the UI's key, and a link to its drawing, since the open-source UI does not draw it."""
     deps = {
-        column: [dg.TableColumnDep(asset_key=table_key(name), column_name=source) for name, source in sources]
+        column: [dg.TableColumnDep(asset_key=table_key(name), column_name=source) for name, source in sorted(sources)]
         for column, sources in lineage.items()
     }
     found: dict[str, Any] = {"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)}

@@ -8,12 +8,14 @@ One asset definition for each daily chain and one for all unpartitioned models. 
 import json
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import dbt_assets
 
 from lakehouse.errors import LakehouseError
+from lakehouse.orchestration.lineage import lineage_url, project_lineage
 from lakehouse.orchestration.metadata import lineage_metadata, rows_by_day, table_metadata
 from lakehouse.orchestration.specs import days_from, table_key
 from lakehouse.orchestration.translator import NODE, ContractTranslator
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
     from lakehouse.iceberg import Lake
     from lakehouse.transform.events import Event, ModelFinished, TestFinished
+    from lakehouse.transform.lineage import Columns
 
 Outcome = dg.AssetCheckResult | dg.MaterializeResult[None]
 
@@ -89,6 +92,10 @@ class _Build:
             for spec in context.assets_def.check_specs
             if spec.key in context.selected_asset_check_keys and NODE in spec.metadata
         }
+
+    @cached_property
+    def _lineage(self) -> "dict[TableName, Columns]":
+        return project_lineage(self._settings, self._declarations)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Build, audit and publish; yields every check, then every table that became visible. Raises dg.Failure."""
@@ -163,13 +170,13 @@ class _Build:
                 yield dg.MaterializeResult(asset_key=dg.AssetKey(event.name.split(".")))
 
     def _table_result(self, lake: "Lake", table: Table, event: "ModelFinished") -> dg.MaterializeResult[None]:
-        from lakehouse.orchestration.lineage import lineage_of
-
         commit, stored = event.commit, lake.table(table.name)
         metadata = table_metadata(
             table, stored, seconds=event.seconds, snapshot_id=commit.snapshot_id if commit else None
         )
-        metadata.update(lineage_metadata(*lineage_of(self._settings, table.name)))
+        metadata.update(
+            lineage_metadata(self._lineage.get(table.name, {}), url=lineage_url(self._settings, table.name))
+        )
         if self._window and table.windowed and table.window_column:
             for day, rows in rows_by_day(self._settings, table, self._window).items():
                 self._context.add_asset_metadata(

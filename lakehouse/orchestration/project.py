@@ -37,10 +37,19 @@ def definitions(settings: Settings) -> dg.Definitions:
 def prepare(settings: Settings) -> Declarations:
     """Read the contracts, render and parse the models, start what the project's sources need. Returns the contracts."""
     from lakehouse.demo.services import ensure_services
-    from lakehouse.transform.project import parse
+    from lakehouse.orchestration.lineage import draw_pages
 
     prepare_home(settings)
+    declarations = ready_models(settings)
+    draw_pages(settings, declarations)
+    ensure_services(settings)
+    return declarations
+
+
+def ready_models(settings: Settings) -> Declarations:
+    """Render the contracts and parse the models, if anything changed. Returns the contracts."""
+    from lakehouse.transform.project import parse
+
     declarations = read_tables(settings.defs)
     parse(settings)
-    ensure_services(settings)
     return declarations

@@ -5,6 +5,7 @@ Everything follows from the contract. What materializes the asset belongs in `br
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
@@ -90,4 +91,6 @@ def _column(column: Column, table: Table) -> dg.TableColumn:
 def _object_of(table: Table) -> str:
     options = table.load.options if table.load else {}
     named = options.get("table") or options.get("files") or options.get("path") or table.name.table
-    return "".join(c if c.isalnum() else "_" for c in str(named).rpartition(".public.")[2]).strip("_")
+    # An asset key takes no wildcards: of `payments/*.jsonl` the folder is what people call it.
+    fixed = re.split(r"[*?\[]", str(named).removeprefix("public."))[0]
+    return re.sub(r"\W+", "_", fixed.strip("/.")) or table.name.table

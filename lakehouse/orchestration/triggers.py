@@ -72,7 +72,8 @@ def _landing_sensor(settings: Settings, table: Table) -> dg.SensorDefinition:
     def landing(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         from lakehouse.sources import open_source
 
-        listing = hashlib.sha256(repr(open_source(settings, table).arrivals()).encode()).hexdigest()[:16]
+        arrived = open_source(settings, table).read(None)
+        listing = hashlib.sha256(repr(arrived and arrived.reached).encode()).hexdigest()[:16]
         if listing == context.cursor:
             yield dg.SkipReason("no file arrived or changed")
             return

@@ -31,9 +31,9 @@ _log = structlog.get_logger(__name__)
 
 _USER = "postgres"
 _READY_SECONDS = 120.0
-# A killed server's children keep its memory for a moment; starting again succeeds once they are gone.
+# A server that is ending, or was killed, keeps its files and its children its memory for a moment.
 _RETRY_SECONDS = 20.0
-_LEFT_BEHIND = "pre-existing shared memory block"
+_LEFT_BEHIND = ("pre-existing shared memory block", "lock file")
 _NO_ROOM = ("No space left on device", "Read-only file system", "Disk quota exceeded")
 
 
@@ -138,9 +138,9 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + _RETRY_SECONDS
         while True:
             problem = _launch(home)
-            if problem is None:
+            if problem is None or self._answers():
                 return
-            if time.monotonic() > deadline or _LEFT_BEHIND not in problem:
+            if time.monotonic() > deadline or not any(text in problem for text in _LEFT_BEHIND):
                 raise _failure("the embedded PostgreSQL does not start", problem, home.log)
             time.sleep(0.2)
 

@@ -97,7 +97,7 @@ def birth(pid: int) -> str | None:
         except OSError:
             return None
         return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
-    state, _, started = run(["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]).stdout.strip().partition(" ")
+    state, _, started = run(["/bin/ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]).stdout.strip().partition(" ")
     return None if not state or state.startswith("Z") else started.strip()
 
 
@@ -119,7 +119,7 @@ def command_line(pid: int) -> str:
             return _PROC.joinpath(str(pid), "cmdline").read_bytes().decode(errors="replace").replace("\0", " ").strip()
         except OSError:
             return ""
-    return run(["/bin/ps", "-o", "command=", "-p", str(pid)]).stdout.strip()
+    return run(["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]).stdout.strip()
 
 
 def end(pid: int, born: str, signals: Sequence[tuple[signal.Signals, float]]) -> bool:

@@ -8,23 +8,25 @@ earlier time needs another mode.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 
 from lakehouse.errors import SourceChanged, SourceError, SourceRefused
 from lakehouse.sources.postgres_catalog import Connection
-from lakehouse.sources.postgres_connection import Address, trusted
+from lakehouse.sources.postgres_connection import Address
 
 CLOCK = "clock_timestamp()"
 
-# A transaction reports its start a moment after it took it; the second before the clock covers that moment.
+# A transaction reports its start a moment after it took it; the margin covers that moment.
+_MARGIN = timedelta(seconds=1)
+
 # Vacuum and replication senders hold transactions open for long and write no rows.
 _BOUND = """
-select least(({clock})::timestamptz - interval '1 second',
-             (select min(xact_start) from pg_stat_activity
-              where pid <> pg_backend_pid() and datname = current_database()
-                and backend_type not in ('autovacuum worker', 'walsender')))
+select ({clock})::timestamptz,
+       (select min(xact_start) from pg_stat_activity
+        where pid <> pg_backend_pid() and datname = current_database()
+          and backend_type not in ('autovacuum worker', 'walsender'))
 """
 
 _HIDDEN = """
@@ -41,7 +43,7 @@ def watermark_bound(connection: Connection, address: Address, clock: str) -> dat
     """
     _require_sight(connection, address)
     try:
-        row = connection.execute(trusted(_BOUND.format(clock=clock))).fetchone()
+        row = connection.execute(_BOUND.format(clock=clock)).fetchone()
     except (psycopg.errors.UndefinedFunction, psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn) as error:
         raise SourceChanged(
             f"{address}: the clock {clock!r} of the contract cannot be asked",
@@ -55,7 +57,8 @@ def watermark_bound(connection: Connection, address: Address, clock: str) -> dat
             found="NULL",
             remedy="Mend `clock` in the contract's load.",
         )
-    return row[0]
+    latest = row[0] - _MARGIN
+    return latest if row[1] is None else min(latest, row[1])
 
 
 def _require_sight(connection: Connection, address: Address) -> None:
@@ -71,7 +74,7 @@ def _require_sight(connection: Connection, address: Address) -> None:
             f"{address} has {prepared} prepared transactions, whose rows may appear at any time",
             remedy="Commit or roll them back (see pg_prepared_xacts), then load again.",
         )
-    hidden = connection.execute(trusted(_HIDDEN)).fetchone()
+    hidden = connection.execute(_HIDDEN).fetchone()
     if hidden and hidden[0]:
         raise SourceRefused(
             f"{address} hides the transactions of other users, so rows that commit late would be lost",

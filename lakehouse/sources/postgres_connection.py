@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi
@@ -124,11 +124,6 @@ class Stream:
             yield
         except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
             raise translate(error, self._address) from None
-
-
-def trusted(sql: str) -> LiteralString:
-    """SQL composed of quoted identifiers and of what the contract states, for psycopg's type of a literal."""
-    return cast("LiteralString", sql)
 
 
 def translate(error: Exception, address: Address) -> SourceError:

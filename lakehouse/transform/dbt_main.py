@@ -18,7 +18,7 @@ from lakehouse.errors import LakehouseError, TransformError
 from lakehouse.iceberg import Commit
 from lakehouse.transform.dbt_plugin import Run, begin
 from lakehouse.transform.dbt_process import Request
-from lakehouse.transform.events import RawNode, Status, error_json
+from lakehouse.transform.events import RawNode, Status, error_values
 
 _QUIET = ("--log-level", "none", "--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats")
 _REPORTED = ("model.", "test.", "unit_test.")
@@ -33,7 +33,7 @@ class _Reporter:
         self._seen: set[str] = set()
 
     def on_event(self, message: Any) -> None:  # noqa: ANN401  (dbt's protobuf class is made at run time)
-        """dbt's callback: reports a node the moment it ends."""
+        """Dbt's callback: reports a node the moment it ends."""
         if message.info.name == "NodeFinished":
             result = message.data.run_result
             node = message.data.node_info.unique_id
@@ -55,16 +55,17 @@ class _Reporter:
             commit=outcome if isinstance(outcome, Commit) else None,
             error=outcome if isinstance(outcome, LakehouseError) else None,
         )
-        self._write("node", node.to_json())
+        self._write({"node": node.to_values()})
 
     def end(self, error: LakehouseError | None) -> None:
         """The last report: dbt came to its end, or could not begin."""
-        self._write("end", json.dumps(error_json(error)))
+        self._write({"end": error_values(error)})
 
-    def _write(self, kind: str, value: str) -> None:
+    def _write(self, report: dict[str, Any]) -> None:
+        line = json.dumps(report)
         try:
             with self._lock:
-                self._out.write(f'{{"{kind}": {value}}}\n')
+                self._out.write(f"{line}\n")
                 self._out.flush()
         except BrokenPipeError:
             os._exit(1)  # Nobody listens any more: whoever started the run is gone.
@@ -82,6 +83,7 @@ def main() -> None:
     for node in getattr(result.result, "results", None) or ():
         reporter.node(node.node.unique_id, str(node.status), node.execution_time, node.message, node.failures)
     reporter.end(_trouble(result))
+    os._exit(0)  # All is committed and told; tearing down dbt's and DuckDB's state takes a second more.
 
 
 def _trouble(result: dbtRunnerResult) -> LakehouseError | None:

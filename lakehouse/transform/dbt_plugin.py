@@ -46,23 +46,27 @@ class Run:
         return read_tables(self.settings.defs)
 
 
-_run: Run | None = None
+_current: Run | None = None
 
 
 def begin(run: Run) -> None:
     """Say what the process is for, before dbt starts: dbt makes the plugin itself, and runs models in threads."""
-    global _run  # noqa: PLW0603  (one process is one run, and dbt offers no other way in)
-    _run = run
+    global _current  # noqa: PLW0603  (one process is one run, and dbt offers no other way in)
+    _current = run
 
 
 class Plugin(BasePlugin):
     """Registered in profiles.yml under the alias `lake`."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:  # noqa: ARG002  (the base class' signature)
-        """By hand (`dbt show` in the project's folder) there is no run: then the project's settings count."""
-        self._run = _run or Run(load_settings())
+        """Nothing is opened yet: dbt makes plugins also where it asks nothing of them."""
         self._lock = threading.Lock()
         self._connection: DuckDBPyConnection | None = None
+
+    @cached_property
+    def _run(self) -> Run:
+        """By hand (`dbt show` in the project's folder) there is no run: then the project's settings count."""
+        return _current or Run(load_settings())
 
     def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
         """dagster-dbt opens the adapter read-only and makes the path absolute; neither is possible in memory."""
@@ -78,14 +82,15 @@ class Plugin(BasePlugin):
 
     def store(self, target_config: TargetConfig) -> None:
         """What the materializations ask for: `write` a table or `view`. The commit or error is kept for the report."""
-        ask, relation = target_config.config, target_config.relation
+        ask, relation, location = target_config.config, target_config.relation, target_config.location
         unique_id, sql, result = ask["unique_id"], ask["sql"], ask["result"]
+        schema, name = str(relation.schema), str(relation.identifier)
         try:
-            if target_config.location is not None and target_config.location.format == "view":
-                self._view(relation.schema, relation.identifier, sql)
+            if location is not None and location.format == "view":
+                self._view(schema, name, sql)
                 result.update(message="view", rows=0)
             else:
-                commit = self._write(relation.schema, relation.identifier, sql)
+                commit = self._write(schema, name, sql)
                 self._run.outcomes[unique_id] = commit
                 result.update(message=f"{commit.operation} {commit.rows_added} rows", rows=commit.rows_added)
         except LakehouseError as error:

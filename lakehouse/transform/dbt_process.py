@@ -1,7 +1,7 @@
 """A process of dbt: started with what it needs on stdin, read line by line, and never left behind.
 
-dbt runs apart from us because it keeps global state and views of the lake that go stale. The settings cross on stdin: secrets
-stand neither in the command line, nor in the environment, nor in a file. What the process does is `dbt_main.py`.
+dbt runs apart from us because it keeps global state and views of the lake that go stale. The settings cross on stdin:
+secrets stand neither in the command line, nor in the environment, nor in a file. What it does is `dbt_main.py`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def started(request: Request, log: Path) -> Iterator[Iterator[Mapping[str, Any]]
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
-        process = subprocess.Popen(  # noqa: S603  (our own module on our own interpreter)
+        process = subprocess.Popen(
             [sys.executable, "-m", "lakehouse.transform.dbt_main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -5,16 +5,17 @@ No process handling (that is `run.py`) and no decision about what the events mea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakehouse import errors
 from lakehouse.errors import LakehouseError, TransformError
-from lakehouse.iceberg import Commit
 from lakehouse.tables import TableName
+
+if TYPE_CHECKING:
+    from lakehouse.iceberg import Commit
 
 
 class Status(StrEnum):
@@ -94,37 +95,38 @@ class RawNode:
     commit: Commit | None
     error: LakehouseError | None
 
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps({**_plain(self), "commit": _commit_json(self.commit), "error": error_json(self.error)})
+    def to_values(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**_plain(self), "commit": _commit_values(self.commit), "error": error_values(self.error)}
 
     @classmethod
-    def from_json(cls, line: str) -> RawNode:
-        """The reverse of `to_json`."""
-        values = json.loads(line)
-        return cls(
-            **{
-                **values,
-                "status": Status(values["status"]),
-                "commit": _commit(values["commit"]),
-                "error": error_of(values["error"]),
-            }
-        )
+    def of(cls, values: Mapping[str, Any]) -> RawNode:
+        """The reverse of `to_values`."""
+        built = {
+            "status": Status(values["status"]),
+            "commit": _commit(values["commit"]),
+            "error": error_of(values["error"]),
+        }
+        return cls(**{**values, **built})
 
 
 def _plain(node: RawNode) -> dict[str, Any]:
     return {field.name: getattr(node, field.name) for field in fields(node) if field.name not in {"commit", "error"}}
 
 
-def _commit_json(commit: Commit | None) -> dict[str, Any] | None:
+def _commit_values(commit: Commit | None) -> dict[str, Any] | None:
     return None if commit is None else {**asdict(commit), "table": str(commit.table)}
 
 
 def _commit(values: dict[str, Any] | None) -> Commit | None:
-    return None if values is None else Commit(**{**values, "table": TableName.parse(values["table"])})
+    if values is None:
+        return None
+    from lakehouse.iceberg import Commit  # noqa: PLC0415  (two seconds, and who compiles models needs no commits)
+
+    return Commit(**{**values, "table": TableName.parse(values["table"])})
 
 
-def error_json(error: LakehouseError | None) -> dict[str, Any] | None:
+def error_values(error: LakehouseError | None) -> dict[str, Any] | None:
     """An error of ours as JSON, so that it is the same error on the other side of the process border."""
     if error is None:
         return None
@@ -133,7 +135,7 @@ def error_json(error: LakehouseError | None) -> dict[str, Any] | None:
 
 
 def error_of(values: dict[str, Any] | None) -> LakehouseError | None:
-    """The reverse of `error_json`; a class that is not of the tree becomes a TransformError."""
+    """The reverse of `error_values`; a class that is not of the tree becomes a TransformError."""
     if values is None:
         return None
     kind = getattr(errors, values["kind"], TransformError)

@@ -1,7 +1,7 @@
 """dbt's manifest as far as this project needs it: which nodes there are, what they read, which test is whose.
 
-Reads a file that exists; how it comes to be is `project.py`. Nothing here imports dbt: the manifest is JSON with a published
-schema (https://schemas.getdbt.com/dbt/manifest/v12.json).
+Reads a file that exists; how it comes to be is `project.py`. Nothing here imports dbt: the manifest is JSON with a
+published schema (https://schemas.getdbt.com/dbt/manifest/v12.json).
 """
 
 from __future__ import annotations

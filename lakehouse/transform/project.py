@@ -1,7 +1,7 @@
 """The dbt project made ready: contracts rendered, models compiled, the manifest where everybody looks for it.
 
-Repeated calls cost a few milliseconds: nothing is done while neither contracts nor models have changed. What the manifest says
-is `manifest.py`; running models is `run.py`.
+Repeated calls cost a few milliseconds: nothing is done while neither contracts nor models have changed. What the
+manifest says is `manifest.py`; running models is `run.py`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def work_folder(settings: Settings) -> Path:
 def parse(settings: Settings) -> Path:
     """Render the contracts, compile the models, and return the path of `manifest.json`. Needs no lake and no network.
 
-    Raises ContractError for a contract that does not compile or fits no model, TransformError for a model that does not.
+    Raises ContractError for a contract that does not compile or has no model, TransformError for a model that does not.
     """
-    dbt, target = dbt_folder(settings), work_folder(settings) / "target"
-    manifest, stamp = target / "manifest.json", target / "inputs.sha256"
+    dbt, manifest = dbt_folder(settings), _manifest(settings)
+    target, stamp = manifest.parent, manifest.with_name("inputs.sha256")
     target.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         if manifest.is_file() and stamp.is_file() and stamp.read_text() == _fingerprint(settings, dbt):
@@ -60,12 +60,26 @@ def parse(settings: Settings) -> Path:
     return manifest
 
 
+def manifest_path(settings: Settings) -> Path:
+    """The manifest that the last `parse` left. Runs nothing. Raises TransformError when there is none yet."""
+    manifest = _manifest(settings)
+    if not manifest.is_file():
+        raise TransformError(
+            f"the models of {dbt_folder(settings)} are not compiled yet",
+            expected=f"a manifest at {manifest}",
+            remedy="Run `lakehouse check` (`lakehouse demo` and `lakehouse ui` do it too).",
+        )
+    return manifest
+
+
+def _manifest(settings: Settings) -> Path:
+    return work_folder(settings) / "target" / "manifest.json"
+
+
 def dbt_arguments(command: str, dbt: Path, target: Path) -> tuple[str, ...]:
     """What every call of dbt is told: where the project is, and where to leave its files."""
-    return (command, *("--project-dir", str(dbt)), *("--profiles-dir", str(dbt))) + (
-        *("--target-path", str(target)),
-        *("--log-path", str(target)),
-    )
+    folders = {"--project-dir": dbt, "--profiles-dir": dbt, "--target-path": target, "--log-path": target}
+    return (command, *(part for option, folder in folders.items() for part in (option, str(folder))))
 
 
 def outcome(error: LakehouseError | None, log: Path, *, ended: bool) -> None:
@@ -75,12 +89,15 @@ def outcome(error: LakehouseError | None, log: Path, *, ended: bool) -> None:
     if not ended:
         tail = " ".join(log.read_text(encoding="utf-8", errors="replace").split("\n")[-4:]).strip()
         raise TransformError(
-            "dbt's process ended without a report", found=tail or "nothing in its log", remedy=f"Look into {log.parent}."
+            "dbt's process ended without a report",
+            found=tail or "nothing in its log",
+            remedy=f"Look into {log.parent}.",
         )
 
 
 def _compile(settings: Settings, dbt: Path, target: Path) -> None:
-    arguments = (*dbt_arguments("compile", dbt, target), "--no-introspect", "--no-populate-cache")
+    offline = ("--no-introspect", "--no-populate-cache")
+    arguments = (*dbt_arguments("compile", dbt, target), *offline, "--select", "resource_type:model")
     error, ended, log = None, False, target / "stderr.log"
     with started(Request(settings, arguments), log) as reports:
         for report in reports:

@@ -27,8 +27,8 @@ class Decision:
 def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
     """Publish every table that was written, whose blocking tests all passed and whose parents are not held.
 
-    A failed test counts against the model that it is declared on; if that one is not of this build, against every model of
-    the build that the test reads. A blocking test that did not report counts as failed: no news is not good news.
+    A failed test counts against the model that it is declared on; if that one is not of this build, against every model
+    of the build that the test reads. A blocking test that did not report counts as failed: no news is not good news.
     """
     events = list(events)
     built = {event.unique_id: event for event in events if isinstance(event, ModelFinished)}
@@ -62,8 +62,8 @@ def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
 def publish_models(lake: Lake, names: Sequence[TableName], branch: str) -> tuple[Commit, ...]:
     """Make the branch of each table its main, in this order.
 
-    Raises PublishConflict when a table's main has moved; the tables before it are published then, and the commit protocol
-    is per table.
+    Raises PublishConflict when a table's main has moved; the tables before it are published then: publication is atomic
+    per table.
     """
     return tuple(lake.table(name).publish(branch) for name in names)
 

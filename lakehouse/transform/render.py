@@ -6,7 +6,6 @@ Expectations are run by `quality/`.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,9 +15,9 @@ import yaml
 
 from lakehouse.contracts import Declarations
 from lakehouse.contracts.failures import failures_query
+from lakehouse.contracts.rules import not_null
 from lakehouse.errors import ContractError, TransformError
 from lakehouse.tables import Column, Layer, Rule, Severity, Table, TableName, TableRule, TableRuleKind
-from lakehouse.tables.sql import quote
 
 GENERATED = "_generated"
 _MODELLED = (Layer.SILVER, Layer.GOLD)
@@ -29,8 +28,9 @@ _HEAD = "# Rendered from {files}. Changes here are lost: change the contract.\n"
 def render(declarations: Declarations, dbt: Path) -> tuple[Path, ...]:
     """Bring `models/_generated` of the dbt project up to date; the paths written or removed.
 
-    Files whose content has not changed are not touched, so that dbt parses only what has. Raises ContractError for a silver
-    or gold contract without SQL, TransformError for SQL in silver or gold without a contract and for two models of one name.
+    Files whose content has not changed are not touched, so that dbt parses only what has. Raises ContractError for a
+    silver or gold contract without SQL, TransformError for SQL in silver or gold without a contract and for two models
+    of one name.
     """
     models = dbt / "models"
     _check_files(declarations, models)
@@ -116,22 +116,24 @@ def _tests(table: Table) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str
     """Tests by column, and those of the table. Each says in its meta which rule of the contract it is."""
     on_column: dict[str, list[dict[str, Any]]] = {}
     on_table: list[dict[str, Any]] = []
-    for rule in (*table.rules, *table.table_rules):
-        column, test = _row_test(rule) if isinstance(rule, Rule) else _table_test(rule, table)
+
+    def add(column: str | None, rule: Rule | TableRule, test: dict[str, Any]) -> None:
+        tests = on_table if column is None else on_column.setdefault(column, [])
+        tests.append(_named(table.name, rule, test))
+
+    required = {not_null(column.name) for column in table.stored_columns if column.required}
+    for rule in table.rules:
+        if rule.predicate not in required:  # no write lets a NULL into a required column (`write.py`)
+            add(rule.column, rule, {"expression_is_true": {"arguments": {"expression": _text(rule.predicate)}}})
+    for table_rule in table.table_rules:
+        column, test = _table_test(table_rule, table)
         if test is not None:
-            tests = on_table if column is None else on_column.setdefault(column, [])
-            tests.append(_named(table.name, rule, test))
+            add(column, table_rule, test)
     return on_column, on_table
 
 
-def _row_test(rule: Rule) -> tuple[str | None, dict[str, Any] | None]:
-    if rule.column is not None and rule.predicate == f"{quote(rule.column)} is not null":
-        return rule.column, {"not_null": {}}
-    return rule.column, {"expression_is_true": {"arguments": {"expression": _text(rule.predicate)}}}
-
-
 def _table_test(rule: TableRule, table: Table) -> tuple[str | None, dict[str, Any] | None]:
-    """dbt's own test where there is one, else the contract's query of what is wrong. Expectations are not dbt's to run."""
+    """A test that dbt brings where it has one, else the contract's query of what is wrong; none for an expectation."""
     column = rule.columns[0] if len(rule.columns) == 1 else None
     if rule.kind is TableRuleKind.EXPECTATION:
         return None, None
@@ -179,7 +181,7 @@ def _write(path: Path, text: str) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")  # dbt reads no such files, should it look in between
     draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    draft.replace(path)
     return True
 
 

@@ -26,7 +26,7 @@ _TABLE = re.compile(rf"(?P<before>@|\d*\+)?(?P<name>(?:{'|'.join(Layer)}|staging
 _LINE = re.compile(r"\bLINE (\d+):")
 
 
-def build(
+def build(  # noqa: PLR0913  (each is a choice of the run's)
     settings: Settings,
     *,
     select: Sequence[str] = (),
@@ -39,24 +39,27 @@ def build(
     """Run models and their tests, parents first, and yield each as it ends; the last event is a BuildFinished.
 
     `select` holds names of tables (`silver.orders`, `+gold.fct_orders`) or any selector of dbt's; nothing selects all.
-    Models are written to `branch` under `run_key`, and read this branch where a table has it. `command` is a command of dbt
-    that runs nodes: build, run, test. Unit tests compare arithmetic, not data, so that only builds of code need them.
-    Closing the generator kills dbt and all it started. After the last event, the error of the first model that failed is
-    raised: TransformError naming file and line, SchemaMismatch, or what the commit raised. Raises what `parse` does.
+    Models are written to `branch` under `run_key`, and read this branch where a table has it. `command` is a command of
+    dbt that runs nodes: build, run, test. Unit tests check code, not data: a build of data leaves them out.
+    Closing the generator kills dbt and all it started. After the last event, the error of the first model that failed
+    is raised: TransformError naming file and line, SchemaMismatch, or what the commit raised. Raises what `parse` does.
+    A `run_key` names one piece of work on a table: another window needs another key.
     """
     begun = time.monotonic()
     manifest = Manifest.read(parse(settings))
     folder = _run_folder(settings, run_key)
-    arguments = _arguments(settings, folder, command, select, window, unit_tests=unit_tests)
+    arguments = [*_arguments(settings, folder, command), *_selection(select, window)]
+    if command in {"build", "test"} and not unit_tests:
+        arguments += ["--exclude-resource-type", "unit_test"]
     counts: Counter[Status] = Counter()
     first: LakehouseError | None = None
     trouble, ended, log = None, False, folder / "stderr.log"
-    with started(Request(settings, arguments, branch, run_key, window), log) as reports:
+    with started(Request(settings, tuple(arguments), branch, run_key, window), log) as reports:
         for report in reports:
             if "end" in report:
                 trouble, ended = error_of(report["end"]), True
                 continue
-            event = _event(RawNode.from_json(report["node"]), manifest, folder)
+            event = _event(RawNode.of(report["node"]), manifest, folder)
             counts[event.status] += 1
             if isinstance(event, ModelFinished):
                 first = first or event.error
@@ -73,18 +76,17 @@ def selector(text: str) -> str:
     return text if found is None else f"{found['before'] or ''}fqn:*.{found['name']}{found['after'] or ''}"
 
 
-def _arguments(
-    settings: Settings, folder: Path, command: str, select: Sequence[str], window: Window | None, *, unit_tests: bool
-) -> tuple[str, ...]:
+def _arguments(settings: Settings, folder: Path, command: str) -> list[str]:
     parsed = work_folder(settings) / "target" / "partial_parse.msgpack"
     arguments = [*dbt_arguments(command, dbt_folder(settings), folder), "--partial-parse-file-path", str(parsed)]
-    if select:
-        arguments += ["--select", *(selector(text) for text in select)]
+    return [*arguments, "--no-populate-cache", "--no-write-json"]  # what is in memory is known; the reports are ours
+
+
+def _selection(select: Sequence[str], window: Window | None) -> list[str]:
+    arguments = ["--select", *(selector(text) for text in select)] if select else []
     if window is not None:  # The flags of dbt's microbatches: unlike --vars they leave the partial parse valid.
         arguments += ["--event-time-start", window.start.isoformat(), "--event-time-end", window.end.isoformat()]
-    if command in {"build", "test"} and not unit_tests:
-        arguments += ["--exclude-resource-type", "unit_test"]
-    return tuple(arguments)
+    return arguments
 
 
 def _run_folder(settings: Settings, run_key: str) -> Path:

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 def source_line(raw: str, compiled: str, line: int) -> int:
     """The line of `raw`, from 1, that line `line` of `compiled` was rendered from, or the nearest that can be told.
 
-    Jinja makes lines longer, more, or fewer; those it leaves alone are the fixed points between which lines are matched.
+    Jinja makes lines longer, more, or fewer; those it leaves alone are the fixed points that others lie between.
     """
     before, after = raw.splitlines(), compiled.splitlines()
     wanted = line - 1

@@ -1,6 +1,7 @@
-"""One model's rows into its Iceberg table: compiled SQL on DuckDB, cast to the contract, streamed to the table's writer.
+"""One model's rows into its Iceberg table: compiled SQL on DuckDB, cast to the contract, streamed to the writer.
 
-Knows no dbt: SQL that reads the lake's tables by name is enough. Which SQL, when, and on which branch is the caller's choice.
+Knows no dbt: SQL that reads the lake's tables by name is enough. Which SQL, when, and on which branch is the caller's
+choice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.errors import SchemaMismatch, TransformError
-from lakehouse.iceberg import Commit, Lake, LakeTable, duckdb_type
+from lakehouse.iceberg import Commit, Lake, duckdb_type
 from lakehouse.tables import Column, Strategy, Table, Window
 from lakehouse.tables.sql import quote
 
@@ -19,7 +20,7 @@ MAIN = "main"
 _BATCH_ROWS = 100_000
 
 
-def write_model(
+def write_model(  # noqa: PLR0913  (each says something about one write)
     lake: Lake,
     connection: duckdb.DuckDBPyConnection,
     table: Table,
@@ -32,9 +33,9 @@ def write_model(
     """Run `sql` and let its rows enter the table by the contract's strategy, as one commit on `branch`.
 
     The table and the branch are made when missing. `window` counts for the strategy `overwrite` only: these days are
-    replaced, or the whole table when None. Runs on a cursor of its own, so that models may be written side by side on one
-    connection. Raises SchemaMismatch when the columns are not the contract's, TransformError when the SQL fails, and what
-    LakeTable.append and LakeTable.overwrite raise.
+    replaced, or the whole table when None. Runs on a cursor of its own, so that models may be written side by side on
+    one connection. Raises SchemaMismatch when the columns are not the contract's or a required one holds NULL,
+    TransformError when the SQL fails, and what LakeTable.append and LakeTable.overwrite raise.
     """
     cursor = connection.cursor()
     try:
@@ -43,8 +44,11 @@ def write_model(
         if branch != MAIN:
             target.create_branch(branch)
         reader = _started(cursor, table, query)
-        rows = pa.RecordBatchReader.from_batches(reader.schema, _translated(reader, table))
-        return _enter(target, table, rows, window=window, branch=branch, run_key=run_key)
+        rows = pa.RecordBatchReader.from_batches(reader.schema, _checked(reader, table))
+        if table.strategy is Strategy.APPEND:
+            return target.append(rows, run_key=run_key, branch=branch)
+        scope = window if table.strategy is Strategy.OVERWRITE else None
+        return target.overwrite(rows, window=scope, run_key=run_key, branch=branch)
     finally:
         cursor.close()
 
@@ -78,15 +82,6 @@ def describe(cursor: duckdb.DuckDBPyConnection, name: str, sql: str) -> tuple[st
     return tuple(relation.columns)
 
 
-def _enter(
-    target: LakeTable, table: Table, rows: pa.RecordBatchReader, *, window: Window | None, branch: str, run_key: str
-) -> Commit:
-    if table.strategy is Strategy.APPEND:
-        return target.append(rows, run_key=run_key, branch=branch)
-    scope = window if table.strategy is Strategy.OVERWRITE else None
-    return target.overwrite(rows, window=scope, run_key=run_key, branch=branch)
-
-
 def _conformed(table: Table, sql: str, found: Sequence[str]) -> str:
     declared = table.stored_columns
     missing = [column.name for column in declared if column.name not in found]
@@ -115,8 +110,12 @@ def _started(cursor: duckdb.DuckDBPyConnection, table: Table, query: str) -> pa.
         raise _failed(str(table.name), error) from None
 
 
-def _translated(reader: pa.RecordBatchReader, table: Table) -> Iterator[pa.RecordBatch]:
-    """The batches, with what DuckDB finds wrong half-way (a cast, a division) as our error."""
+def _checked(reader: pa.RecordBatchReader, table: Table) -> Iterator[pa.RecordBatch]:
+    """The batches; what DuckDB finds wrong half-way (a cast, a division) as our error; no NULL in a required column.
+
+    The table's writer looks for NULL too, but only in columns that were required when the table was made.
+    """
+    required = [column.name for column in table.stored_columns if column.required]
     while True:
         try:
             batch = reader.read_next_batch()
@@ -124,6 +123,14 @@ def _translated(reader: pa.RecordBatchReader, table: Table) -> Iterator[pa.Recor
             return
         except (pa.ArrowException, OSError, duckdb.Error) as error:
             raise _failed(str(table.name), error) from None
+        empty = {name: count for name in required if (count := batch.column(name).null_count)}
+        if empty:
+            raise SchemaMismatch(
+                f"the model {table.name} yields NULL in required columns",
+                expected="a value in every row",
+                found=", ".join(f"{count} NULL in {name}" for name, count in empty.items()),
+                remedy=f"Mend the model's SQL, or drop `required` from {table.file}.",
+            )
         yield batch
 
 

@@ -1,0 +1,157 @@
+"""Opening the lake: unreachable catalogs, moved warehouses, and many writers at once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from lakehouse.errors import CatalogError, StateError, TableMissing
+from lakehouse.iceberg import Lake
+from lakehouse.settings import Catalog, Settings, load_settings
+from lakehouse.tables import Table, TableName
+
+Rows = Callable[..., pa.Table]
+Ids = Callable[..., list[int]]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql+psycopg://someone:hunter2@127.0.0.1:1/lake",
+        "sqlite:////no/such/folder/catalog.db",
+        "no-such-dialect://x",
+        "hunter2",
+    ],
+)
+def test_an_unreachable_catalog_is_said_without_its_password(settings: Settings, uri: str) -> None:
+    with pytest.raises(CatalogError) as caught:
+        Lake.open(settings.model_copy(update={"catalog": Catalog(uri=uri)}))
+    assert "hunter2" not in str(caught.value)
+    assert "LAKEHOUSE_CATALOG__URI" in caught.value.remedy
+
+
+def test_a_missing_table_is_named(lake: Lake, orders: Table) -> None:
+    assert not lake.exists(orders.name)
+    for act in (lake.table, lake.drop):
+        with pytest.raises(TableMissing, match=r"silver\.orders"):
+            act(orders.name)
+
+
+def test_tables_are_listed_dropped_and_made_again(any_lake: Lake, orders: Table, flat: Table, rows: Rows) -> None:
+    assert any_lake.names() == ()
+    any_lake.create(orders).append(rows([1]), run_key="a")
+    any_lake.create(flat)
+    assert any_lake.names() == (TableName.parse("gold.flat"), TableName.parse("silver.orders"))
+    any_lake.drop(orders.name)
+    assert any_lake.names() == (flat.name,)
+    assert any_lake.create(orders).stats().rows == 0
+
+
+def test_a_second_lake_on_the_same_state_sees_the_tables(lake: Lake, settings: Settings, orders: Table) -> None:
+    lake.create(orders)
+    assert Lake.open(settings).exists(orders.name)
+
+
+def test_a_moved_folder_is_told_from_a_missing_table(
+    lake: Lake, settings: Settings, orders: Table, rows: Rows, tmp_path: Path
+) -> None:
+    lake.create(orders).append(rows([1]), run_key="a")
+    shutil.move(settings.state, tmp_path / "elsewhere")
+    moved = load_settings(
+        ROOT, state=str(tmp_path / "elsewhere"), catalog={"uri": f"sqlite:///{tmp_path}/elsewhere/catalog.db"}
+    )
+    with pytest.raises(StateError, match="make clean") as caught:
+        Lake.open(moved).table(orders.name)
+    assert str(tmp_path / "elsewhere") in str(caught.value.expected)
+
+
+def test_a_copied_folder_never_writes_to_the_original(
+    lake: Lake, settings: Settings, orders: Table, rows: Rows, tmp_path: Path
+) -> None:
+    lake.create(orders).append(rows([1]), run_key="a")
+    shutil.copytree(settings.state, tmp_path / "copy")
+    copy = load_settings(ROOT, state=str(tmp_path / "copy"), catalog={"uri": f"sqlite:///{tmp_path}/copy/catalog.db"})
+    with pytest.raises(StateError) as caught:
+        Lake.open(copy).create(orders)
+    assert str(settings.state) in str(caught.value.found)
+
+
+def test_the_metadata_file_missing_is_a_state_error(lake: Lake, settings: Settings, orders: Table) -> None:
+    table = lake.create(orders)
+    for file in (settings.state / "warehouse").rglob("*.metadata.json"):
+        file.unlink()
+    with pytest.raises(StateError, match=r"silver\.orders"):
+        table.stats()
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+import pyarrow as pa
+from lakehouse.iceberg import Lake
+from lakehouse.settings import load_settings
+from lakehouse.tables import TableName
+root, state, uri, number, branch = sys.argv[1:]
+lake = Lake.open(load_settings(Path(root), state=state, catalog={"uri": uri}))
+table = lake.table(TableName.parse("gold.flat"))
+schema = table.schema()
+retries = 0
+for turn in range(5):
+    key = int(number) * 100 + turn
+    row = {"order_id": [key], "order_date": [0], "amount": [None], "paid_at": [None], "email": [None]}
+    progress = {f"writer-{number}": {"turn": turn}}
+    commit = table.append(pa.table(row, schema=schema), run_key=f"{number}-{turn}", progress=progress, branch=branch)
+    retries += commit.retries
+print(retries)
+"""
+
+
+@pytest.mark.parametrize("own_branches", [False, True])
+def test_three_processes_lose_nothing(
+    any_lake: Lake, any_settings: Settings, flat: Table, ids: Ids, *, own_branches: bool
+) -> None:
+    table = any_lake.create(flat)
+    branches = [f"run/{number}" if own_branches else "main" for number in range(3)]
+    for branch in branches:
+        if own_branches:
+            table.create_branch(branch)
+    uri = any_settings.catalog.uri.get_secret_value()
+    arguments = [sys.executable, "-c", _WRITER, str(ROOT), str(any_settings.state), uri]
+    writers = [
+        subprocess.Popen([*arguments, str(number), branch], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for number, branch in enumerate(branches)
+    ]
+    answers = [writer.communicate()[0] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 3
+    assert sum(int(answer.splitlines()[-1]) for answer in answers) > 0, "they never met: the test shows nothing"
+    for number, branch in enumerate(branches):
+        mine = [number * 100 + turn for turn in range(5)]
+        assert [key for key in ids(table, branch) if key // 100 == number] == mine
+        assert table.progress(f"writer-{number}", branch) == {"turn": 4}
+
+
+def test_two_processes_may_make_the_catalog_and_the_table_at_once(settings: Settings) -> None:
+    code = """
+import sys
+from pathlib import Path
+from lakehouse.iceberg import Lake
+from lakehouse.settings import load_settings
+from lakehouse.tables import Column, Layer, Table, TableName
+lake = Lake.open(load_settings(Path(sys.argv[1]), state=sys.argv[2], catalog={"uri": sys.argv[3]}))
+for number in range(5):
+    name = TableName(Layer.SILVER, f"one{number}")
+    lake.create(Table(name, "d", "", (Column("a", "long"),), Path("one.yaml")))
+    lake.views.save("gold", f"view{number}", "select 1")
+print(len(lake.names()))
+"""
+    uri = settings.catalog.uri.get_secret_value()
+    arguments = [sys.executable, "-c", code, str(ROOT), str(settings.state), uri]
+    makers = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
+    assert [maker.communicate()[0].splitlines()[-1] for maker in makers] == ["5"] * 3

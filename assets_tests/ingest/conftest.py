@@ -1,0 +1,53 @@
+"""What the tests of loads share: a bronze table declared in a line, and a real source to load it from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tables import Column, LoadPolicy, Rule, Table, TableName
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[..., Table]:
+    def make(  # noqa: PLR0913  (what a contract may say)
+        columns: Mapping[str, str],
+        *,
+        required: Sequence[str] = (),
+        rules: Sequence[Rule] = (),
+        source: str = "landing",
+        options: Mapping[str, object] | None = None,
+        reject_limit: float = 0.5,
+        window: str | None = None,
+    ) -> Table:
+        return Table(
+            name=TableName.parse("bronze.payments"),
+            domain="shop",
+            description="Payments.",
+            columns=tuple(Column(name, kind, required=name in required) for name, kind in columns.items()),
+            file=Path("defs/shop/bronze/payments.yaml"),
+            load=LoadPolicy(source, options or {"files": "*.jsonl"}, reject_limit),
+            rules=tuple(rules),
+            window_column=window,
+        )
+
+    return make
+
+
+@pytest.fixture
+def sources(settings: Settings, database: SecretStr) -> Settings:
+    """Settings with a landing folder and the fresh database as sources."""
+    (settings.state / "landing").mkdir()
+    return load_settings(
+        settings.project,
+        state=str(settings.state),
+        catalog={"uri": settings.catalog.uri.get_secret_value()},
+        sources={
+            "landing": {"kind": "files", "root": "landing"},
+            "shop": {"kind": "postgres", "url": database.get_secret_value()},
+        },
+    )

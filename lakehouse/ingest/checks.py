@@ -1,0 +1,78 @@
+"""What the door asks DuckDB about chunks of one schema: which columns to cast, and what can be wrong with a row.
+
+Made once for a schema. How it is asked, and what becomes of the answer, is `door.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from lakehouse.iceberg import duckdb_type
+from lakehouse.ingest.casts import Cast, exact_cast
+from lakehouse.tables import Column, Severity, Table
+from lakehouse.tables.sql import quote
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that can be wrong with a row. `broken` is SQL that is true then, and never NULL."""
+
+    name: str
+    broken: str
+    error: str
+    column: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`cast`: columns to take from `relation`, for the raw ones cannot be used as they are; `checks` are over it."""
+
+    relation: str
+    cast: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+
+def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> Plan:
+    """The plan for a relation `raw` of columns with the DuckDB types `given`; those in `same` need no cast."""
+    selected, cast, checks = list[str](), list[str](), list[Check]()
+    for column in table.columns:
+        name = quote(column.name)
+        if column.name not in given:
+            selected.append(f"CAST(NULL AS {duckdb_type(column.type)}) AS {name}")
+            cast.append(column.name)
+            checks += _required(column, "true")
+            continue
+        raw = f"raw.{name}"
+        how = exact_cast(raw, given[column.name], column.type, same=column.name in same)
+        selected.append(f"{how.value or raw} AS {name}, {raw} AS {_raw(column.name)}")
+        if how.value is not None:
+            cast.append(column.name)
+        checks += _typed(column, how)
+        checks += _required(column, f"{_raw(column.name)} IS NULL")
+    named = {check.name for check in checks}
+    checks += [
+        Check(rule.name, f"NOT coalesce(({rule.predicate}), true)", rule.description or rule.predicate, rule.column)
+        for rule in table.rules
+        if rule.severity is Severity.ERROR and rule.name not in named
+    ]
+    return Plan(f"(SELECT {', '.join(selected)} FROM raw)", tuple(cast), tuple(checks))
+
+
+def _raw(name: str) -> str:
+    return quote(f"__raw_{name}")
+
+
+def _typed(column: Column, how: Cast) -> Iterator[Check]:
+    name, error = f"{column.name}_type", f"{column.name} is not {column.type}"
+    raw = _raw(column.name)
+    if how.value is not None:
+        yield Check(name, f"{raw} IS NOT NULL AND {quote(column.name)} IS NULL", error, column.name)
+    elif how.span is not None:
+        yield Check(name, f"NOT coalesce({raw} BETWEEN {how.span}, {raw} IS NULL)", error, column.name)
+
+
+def _required(column: Column, missing: str) -> Iterator[Check]:
+    if column.required:
+        # Named as the contract's own rule, which would also blame a value that is there and has a wrong type.
+        yield Check(f"{column.name}_not_null", missing, f"{column.name} is missing", column.name)

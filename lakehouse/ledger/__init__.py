@@ -1,0 +1,9 @@
+"""The lake's own tables (`ops.*`): what was loaded, checked and kept up. One append a run, never one a check.
+
+Each ledger is a `Table` value and a function that records one run. Who runs, and what is concluded, is decided above.
+"""
+
+from lakehouse.ledger.entries import ledger_table, record
+from lakehouse.ledger.loads import LOADS, LoadRecord, record_load
+
+__all__ = ["LOADS", "LoadRecord", "ledger_table", "record", "record_load"]
