@@ -142,7 +142,8 @@ def test_page_leads_from_an_empty_folder_to_the_original_figures(
     assert by_day == rows(
         original,
         "select make_date(year, month, day)::text as flight_date, count(*) as flights, "
-        "count_if(dep_time is null) as cancelled, sum(distance) filter (where dep_time is not null)::bigint as miles from flights group by all order by 1",
+        "count_if(dep_time is null) as cancelled, sum(distance) filter (where dep_time is not null)::bigint as miles "
+        "from flights group by all order by 1",
     )
     assert len(by_day) == 365
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -15,6 +16,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.iceberg import Lake, LakeTable, arrow_schema
+from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.settings import Catalog, Settings
 from lakehouse.tables import Column, Layer, Table, TableName
 
@@ -80,11 +82,12 @@ def ids() -> Callable[..., list[int]]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def any_settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
-    """The settings on a SQLite and on a PostgreSQL catalog."""
+    """The settings on a SQLite and on a PostgreSQL catalog (one database, a catalog in it for each test)."""
     if request.param == "sqlite":
         return settings
-    uri = request.getfixturevalue("database").get_secret_value().replace("postgresql://", "postgresql+psycopg://")
-    return settings.model_copy(update={"catalog": Catalog(uri=uri)})
+    postgres: EmbeddedPostgres = request.getfixturevalue("postgres")
+    uri = postgres.uri("iceberg", driver="postgresql+psycopg")
+    return settings.model_copy(update={"catalog": Catalog(name=uuid.uuid4().hex, uri=uri)})
 
 
 @pytest.fixture

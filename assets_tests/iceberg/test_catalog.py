@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 
 import pyarrow as pa
 import pytest
@@ -98,11 +99,13 @@ import pyarrow as pa
 from lakehouse.iceberg import Lake
 from lakehouse.settings import load_settings
 from lakehouse.tables import TableName
-root, state, uri, number, branch = sys.argv[1:]
-lake = Lake.open(load_settings(Path(root), state=state, catalog={"uri": uri}))
+root, state, name, uri, number, branch = sys.argv[1:]
+lake = Lake.open(load_settings(Path(root), state=state, catalog={"name": name, "uri": uri}))
 table = lake.table(TableName.parse("gold.flat"))
 schema = table.schema()
 retries = 0
+print("ready", flush=True)
+sys.stdin.readline()
 for turn in range(5):
     key = int(number) * 100 + turn
     row = {"order_id": [key], "order_date": [0], "amount": [None], "paid_at": [None], "email": [None]}
@@ -123,11 +126,18 @@ def test_three_processes_lose_nothing(
         if own_branches:
             table.create_branch(branch)
     uri = any_settings.catalog.uri.get_secret_value()
-    arguments = [sys.executable, "-c", _WRITER, str(ROOT), str(any_settings.state), uri]
+    arguments = [sys.executable, "-c", _WRITER, str(ROOT), str(any_settings.state), any_settings.catalog.name, uri]
     writers = [
-        subprocess.Popen([*arguments, str(number), branch], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        subprocess.Popen([*arguments, str(number), branch], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
         for number, branch in enumerate(branches)
     ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
     answers = [writer.communicate()[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0] * 3
     assert sum(int(answer.splitlines()[-1]) for answer in answers) > 0, "they never met: the test shows nothing"
@@ -153,5 +163,5 @@ print(len(lake.names()))
 """
     uri = settings.catalog.uri.get_secret_value()
     arguments = [sys.executable, "-c", code, str(ROOT), str(settings.state), uri]
-    makers = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
+    makers = [subprocess.Popen(arguments, stdout=PIPE, text=True, cwd=ROOT) for _ in range(3)]
     assert [maker.communicate()[0].splitlines()[-1] for maker in makers] == ["5"] * 3

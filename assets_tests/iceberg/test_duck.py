@@ -8,10 +8,11 @@ from dataclasses import replace
 import duckdb
 import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 
 from lakehouse.errors import BranchMissing, QueryError, TableMissing
 from lakehouse.iceberg import Lake, connect, duckdb_type, register
-from lakehouse.settings import Settings
+from lakehouse.settings import S3, Settings
 from lakehouse.tables import Layer, Table, TableName
 
 Rows = Callable[..., pa.Table]
@@ -179,3 +180,13 @@ def test_nothing_comes_from_the_network(duck: duckdb.DuckDBPyConnection) -> None
 def test_a_column_name_with_quotes_is_read(lake: Lake, flat: Table, duck: duckdb.DuckDBPyConnection) -> None:
     odd = replace(flat, columns=(replace(flat.columns[0], name='a "b"'),))
     assert duck.sql(f"from {lake.create(odd).relation_sql()}").columns == ['a "b"']
+
+
+def test_keys_for_s3_are_a_secret_of_the_connection(settings: Settings) -> None:
+    keys = S3(endpoint="http://127.0.0.1:9000", access_key=SecretStr("ak"), secret_key=SecretStr("it's hidden"))
+    with connect(settings.model_copy(update={"warehouse": "s3a://lake/warehouse", "s3": keys})) as duck:
+        [(kind, text)] = duck.sql("select type, secret_string from duckdb_secrets()").fetchall()
+    assert kind == "s3"
+    assert "endpoint=127.0.0.1:9000" in text
+    assert "use_ssl=false" in text
+    assert "hidden" not in text

@@ -25,8 +25,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from lakehouse.iceberg import Lake, table
 from lakehouse.settings import load_settings
 from lakehouse.tables import TableName
-root, state, uri, step = sys.argv[1:]
-lake = Lake.open(load_settings(Path(root), state=state, catalog={"uri": uri}))
+root, state, name, uri, step = sys.argv[1:]
+lake = Lake.open(load_settings(Path(root), state=state, catalog={"name": name, "uri": uri}))
 honest = SqlCatalog.commit_table
 
 def die(*_):
@@ -56,7 +56,7 @@ def test_the_same_run_key_after_a_kill_makes_one_snapshot(
     table = any_lake.create(orders)
     uri = any_settings.catalog.uri.get_secret_value()
     child = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(ROOT), str(any_settings.state), uri, step],
+        [sys.executable, "-c", _CHILD, str(ROOT), str(any_settings.state), any_settings.catalog.name, uri, step],
         check=False,
         capture_output=True,
         text=True,

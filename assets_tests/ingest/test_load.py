@@ -403,3 +403,4 @@ def test_a_source_that_changed_is_said_before_anything_is_read(
 def test_a_table_without_a_source_is_refused(sources: Settings, lake: Lake, payments: Table) -> None:
     with pytest.raises(ContractError, match="is no source of this project"):
         load(sources, lake, replace(payments, load=None), run_id="1")
+    assert not lake.exists(payments.name)

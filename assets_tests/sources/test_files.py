@@ -130,6 +130,23 @@ def test_many_lines_come_in_bounded_chunks(landing: Path, reader: Reader) -> Non
     assert [chunk.rows.num_rows for chunk in chunks_of(reader("a.jsonl").read(None))] == [ROWS, ROWS, 1]
 
 
+def test_faults_among_very_many_short_lines_are_all_told(landing: Path, reader: Reader) -> None:
+    lines = [b"{}", b"\xff", b"{", b"[]", b'{"payment_id": "\\ud800"}'] * (ROWS // 2)
+    write(landing, "a.jsonl", b"\n".join(lines))
+    chunks = chunks_of(reader("a.jsonl").read(None))
+    assert max(chunk.count for chunk in chunks) == ROWS
+    sources = [source for source, _ in rows_of(chunks)] + [record.source for record in broken_of(chunks)]
+    assert len(sources) == len(set(sources)) == len(lines)
+    assert len(broken_of(chunks)) == 4 * len(lines) // 5
+
+
+def test_lines_longer_than_a_block_are_whole(landing: Path, reader: Reader) -> None:
+    long = "x" * (3 * 1024 * 1024)
+    write(landing, "a.jsonl", "\n".join(json.dumps({"payment_id": long + str(n)}) for n in range(3)))
+    rows = rows_of(chunks_of(reader("a.jsonl").read(None)))
+    assert rows == [(f"a.jsonl:{n + 1}", {"payment_id": long + str(n), "amount": None}) for n in range(3)]
+
+
 def test_csv_fields_are_texts_and_empty_ones_null(landing: Path, reader: Reader) -> None:
     write(landing, "a.csv", '\ufeffpayment_id,amount\r\nP1,"1,5"\r\n"P\n2",\r\n\r\nP3, 7 \r\n'.encode())
     assert rows_of(chunks_of(reader("*.csv").read(None))) == [

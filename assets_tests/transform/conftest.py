@@ -21,7 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DAY_1, DAY_2 = date(2026, 1, 1), date(2026, 1, 2)
 
 Row = dict[str, Any]
-Fill = Callable[[Lake, str, Sequence[Row]], None]
 
 
 def at(day: date, hour: int = 12) -> datetime:
@@ -149,28 +148,38 @@ def fill(lake: Lake, table: Table, rows: Sequence[Row], *, load: int) -> None:
     lake.create(table).append(content, run_key=f"load-{load}")
 
 
-def fill_bronze(settings: Settings) -> Lake:
-    """Every bronze table of the shop, from BRONZE."""
-    lake, declarations = Lake.open(settings), read_tables(settings.defs)
-    for name, loads in BRONZE.items():
-        for number, rows in enumerate(loads):
-            fill(lake, declarations[TableName.parse(f"bronze.{name}")], rows, load=number)
-    return lake
+@pytest.fixture(scope="session")
+def fill_bronze() -> Callable[[Settings], Lake]:
+    """Load every bronze table of the shop from BRONZE."""
+
+    def load(settings: Settings) -> Lake:
+        lake, declarations = Lake.open(settings), read_tables(settings.defs)
+        for name, loads in BRONZE.items():
+            for number, rows in enumerate(loads):
+                fill(lake, declarations[TableName.parse(f"bronze.{name}")], rows, load=number)
+        return lake
+
+    return load
 
 
-def project_copy(folder: Path) -> Settings:
-    """Settings of a project of its own with the shop's contracts and models, free to be changed."""
-    shutil.copytree(ROOT / "lakehouse" / "defs", folder / "defs")
-    shutil.copytree(ROOT / "dbt", folder / "dbt", ignore=shutil.ignore_patterns("_generated", "target", "logs"))
-    (folder / "pyproject.toml").write_text('[tool.lakehouse]\ndefs = ["defs"]\ndbt = ["dbt"]\n')
-    state = folder / "state"
-    state.mkdir()
-    return load_settings(folder, state=str(state), catalog={"uri": f"sqlite:///{state}/catalog.db"})
+@pytest.fixture(scope="session")
+def copy_project() -> Callable[[Path], Settings]:
+    """Make a project of its own with the shop's contracts and models, free to be changed."""
+
+    def copy(folder: Path) -> Settings:
+        shutil.copytree(ROOT / "lakehouse" / "defs", folder / "defs")
+        shutil.copytree(ROOT / "dbt", folder / "dbt", ignore=shutil.ignore_patterns("_generated", "target", "logs"))
+        (folder / "pyproject.toml").write_text('[tool.lakehouse]\ndefs = ["defs"]\ndbt = ["dbt"]\n')
+        state = folder / "state"
+        state.mkdir()
+        return load_settings(folder, state=str(state), catalog={"uri": f"sqlite:///{state}/catalog.db"})
+
+    return copy
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Settings:
-    return project_copy(tmp_path)
+def project(tmp_path: Path, copy_project: Callable[[Path], Settings]) -> Settings:
+    return copy_project(tmp_path)
 
 
 @pytest.fixture

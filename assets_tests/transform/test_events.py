@@ -12,7 +12,15 @@ from lakehouse.tables import TableName
 from lakehouse.transform.events import BuildFinished, RawNode, Status, error_of, error_values
 
 COMMIT = Commit(
-    TableName.parse("silver.orders"), "run/1", 7, 6, "overwrite", rows_added=3, files_added=1, bytes_added=900, retries=2
+    TableName.parse("silver.orders"),
+    "run/1",
+    7,
+    6,
+    "overwrite",
+    rows_added=3,
+    files_added=1,
+    bytes_added=900,
+    retries=2,
 )
 
 

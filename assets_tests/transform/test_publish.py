@@ -145,7 +145,7 @@ def builds(draw: st.DrawFn) -> tuple[Manifest, list[Event]]:
 def test_nothing_is_published_over_anything_bad(build: tuple[Manifest, list[Event]]) -> None:
     graph, events = build
     decision = decide(events, graph)
-    ran = {event.unique_id: event for event in events if not isinstance(event, type(None))}  # type: ignore[union-attr]
+    ran = {event.unique_id: event for event in events if event is not None}  # type: ignore[union-attr]
     written = {
         event.table
         for event in events

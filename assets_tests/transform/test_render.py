@@ -46,7 +46,7 @@ def rendered_model(table: Table) -> dict[str, Any]:
     return model
 
 
-def tests_of(table: Table) -> list[tuple[str, dict[str, Any]]]:
+def rendered_tests(table: Table) -> list[tuple[str, dict[str, Any]]]:
     model = rendered_model(table)
     listed = [*model.get("data_tests", []), *(test for one in model["columns"] for test in one.get("data_tests", []))]
     return [(kind, body) for test in listed for kind, body in test.items()]
@@ -97,7 +97,9 @@ def test_what_every_write_proves_is_not_tested_again() -> None:
         Rule("email_not_null", '"email" is not null', column="email"),  # a rule, but the column is not required
     )
 
-    assert [body["name"] for _, body in tests_of(replace(ORDERS, rules=rules))] == ["silver_orders_email_not_null"]
+    assert [body["name"] for _, body in rendered_tests(replace(ORDERS, rules=rules))] == [
+        "silver_orders_email_not_null"
+    ]
 
 
 def test_table_rules_are_dbts_own_tests_or_queries_of_what_is_wrong() -> None:
@@ -109,7 +111,10 @@ def test_table_rules_are_dbts_own_tests_or_queries_of_what_is_wrong() -> None:
         TableRule("n", TableRuleKind.ROW_COUNT, arguments={"bound": Bound(Comparison.GREATER, (0,))}),
         TableRule("gx", TableRuleKind.EXPECTATION, arguments={"type": "expect_x", "kwargs": {}}),
     )
-    found = {body["config"]["meta"]["rule"]: (kind, body) for kind, body in tests_of(replace(ORDERS, table_rules=rules))}
+    found = {
+        body["config"]["meta"]["rule"]: (kind, body)
+        for kind, body in rendered_tests(replace(ORDERS, table_rules=rules))
+    }
 
     assert found["one"][0] == "unique"
     assert found["two"][0] == "no_rows"
@@ -124,7 +129,7 @@ def test_tables_that_a_query_names_are_built_before_it_is_asked() -> None:
     bound = Bound(Comparison.EQUAL, (0,))
     rule = TableRule("q", TableRuleKind.SQL, arguments={"query": query, "bound": bound})
 
-    ((_, body),) = tests_of(replace(ORDERS, table_rules=(rule,)))
+    ((_, body),) = rendered_tests(replace(ORDERS, table_rules=(rule,)))
 
     assert "join {{ source('bronze', 'raw') }} using" in body["arguments"]["query"]
     assert "'silver.orders'" in body["arguments"]["query"]
@@ -136,7 +141,7 @@ def test_braces_in_a_contract_are_not_jinja() -> None:
     table = replace(ORDERS, description="Like {{ this }}", rules=rules)
 
     assert rendered_model(table)["description"] == "{% raw %}Like {{ this }}{% endraw %}"
-    assert tests_of(table)[0][1]["arguments"]["expression"] == "{% raw %}email <> '{{ x }}'{% endraw %}"
+    assert rendered_tests(table)[0][1]["arguments"]["expression"] == "{% raw %}email <> '{{ x }}'{% endraw %}"
 
 
 def test_bronze_tables_are_sources_with_their_metadata_columns(declarations: Declarations) -> None:
@@ -183,6 +188,14 @@ def test_a_model_without_a_contract_is_refused(project: Settings, layer: str) ->
     (dbt / "models" / "shop" / layer / "extra.sql").write_text("select 1 as x")
 
     with pytest.raises(TransformError, match=rf"contract shop/{layer}/extra\.yaml"):
+        render(read_tables(project.defs), dbt)
+
+
+def test_a_model_in_python_is_refused(project: Settings) -> None:
+    (dbt,) = project.dbt
+    (dbt / "models" / "shop" / "staging" / "odd.py").write_text("def model(dbt, session): ...")
+
+    with pytest.raises(TransformError, match=r"odd\.py: models in Python"):
         render(read_tables(project.defs), dbt)
 
 

@@ -19,7 +19,10 @@ from rich.text import Text
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Profile
 
+_NARROWEST = 120
 out = Console(soft_wrap=True)
+# What reads a pipe or a log file has no width; a table cut at 80 columns would be of no use there.
+out.width = out.width if out.is_terminal else max(out.width, _NARROWEST)
 err = Console(stderr=True, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

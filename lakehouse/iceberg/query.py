@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import duckdb
 import pyarrow as pa
@@ -11,7 +11,6 @@ from lakehouse.errors import QueryError
 from lakehouse.iceberg.duck import connect, register
 from lakehouse.iceberg.lake import Lake
 from lakehouse.settings import Settings
-from lakehouse.tables import TableName
 
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
@@ -22,9 +21,8 @@ def run_query(
     parameters: Sequence[object] = (),
     *,
     branch: str | None = None,
-    tables: Iterable[TableName] | None = None,
 ) -> pa.Table:
-    """The rows of one statement that only reads, over every table of the lake (or those named).
+    """The rows of one statement that only reads, over every table of the lake.
 
     `branch` is read where a table has it. Raises QueryError for SQL that is wrong, writes, or is several statements.
     """
@@ -38,7 +36,7 @@ def run_query(
                     found=", ".join(statement.type.name for statement in statements) or "nothing",
                     remedy="Tables are written by materializing their assets.",
                 )
-            register(connection, Lake.open(settings), branch=branch, tables=tables)
+            register(connection, Lake.open(settings), branch=branch)
             return connection.execute(statements[0], list(parameters)).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(

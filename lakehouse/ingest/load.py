@@ -67,9 +67,10 @@ def load(
     broke the contract, nothing is published, the rejected are held), SchemaMismatch, CommitError, CatalogError.
     """
     started, began_at = time.monotonic(), datetime.now(UTC)
+    source = open_source(settings, table)
     target = lake.create(table)
     since = target.progress(SCOPE)
-    extract = open_source(settings, table).read(since)
+    extract = source.read(since)
     if extract is None:
         _log.info("nothing new", table=str(table.name))
         return LoadResult(None, 0, 0, 0, 0, (), time.monotonic() - started, since, _run_key(table, since, since))

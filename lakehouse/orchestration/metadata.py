@@ -66,14 +66,14 @@ def preview(table: Table, rows: pa.Table) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def rows_by_day(settings: Settings, table: Table, window: Window) -> dict[date, int]:
+def rows_by_day(settings: Settings, table: Table, stored: LakeTable, window: Window) -> dict[date, int]:
     """Rows of each day of the window, 0 where there are none."""
-    from lakehouse.iceberg.query import run_query
+    from lakehouse.iceberg import connect
 
     day = f"cast({quote(table.window_column or '')} as date)"
-    sql = f"select {day}, count(*) from {table.name} where {day} >= $1 and {day} < $2 group by 1"
-    found = run_query(settings, sql, [window.start, window.end], tables=[table.name])
-    counted = dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+    sql = f"select {day}, count(*) from {stored.relation_sql()} where {day} >= $1 and {day} < $2 group by 1"
+    with connect(settings) as connection:
+        counted = dict(connection.execute(sql, [window.start, window.end]).fetchall())
     return {day: counted.get(day, 0) for day in window.days}
 
 

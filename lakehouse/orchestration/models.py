@@ -178,7 +178,7 @@ class _Build:
             lineage_metadata(self._lineage.get(table.name, {}), url=lineage_url(self._settings, table.name))
         )
         if self._window and table.windowed and table.window_column:
-            for day, rows in rows_by_day(self._settings, table, self._window).items():
+            for day, rows in rows_by_day(self._settings, table, stored, self._window).items():
                 self._context.add_asset_metadata(
                     {"dagster/partition_row_count": rows},
                     asset_key=table_key(table.name),

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lakehouse.sources.lines import BYTES, ROWS, Lines
+from lakehouse.sources.lines import BYTES, MAX_LINE, ROWS, Lines, blocks
 from lakehouse.sources.reader import Broken, Chunk
 
 _FAULTS = (ValueError, RecursionError)
@@ -36,11 +38,11 @@ _NESTED = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constan
 
 @dataclass
 class _Batch:
-    """Records on their way into one chunk."""
+    """Records on their way into one chunk: `places` are their line numbers, or their coordinates."""
 
     records: list[dict[str, object]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
+    places: list[int | str] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     size: int = 0
 
@@ -51,22 +53,51 @@ class _Batch:
 
 def json_lines(stream: BinaryIO, path: str, names: Sequence[str] | None) -> Iterator[Chunk]:
     """The chunks of a file. `names` are the columns wanted; None takes every key. Coordinates are `path:line`."""
-    lines, batch = Lines(stream), _Batch()
-    for text in lines:
-        source = f"{path}:{lines.number}"
-        stripped = text.strip()
-        if not stripped and lines.fault is None:
-            continue
-        batch.size += len(lines.raw)
-        if lines.fault is not None:
-            batch.broken.append(Broken(lines.raw, source, lines.fault))
-        else:
-            _add(batch, stripped, source)
-        if batch.full:
-            yield _chunk(batch, names)
-            batch = _Batch()
+    batch, before = _Batch(), 0
+    for block in blocks(stream):
+        for number, line in _numbered(block, path, before):
+            _take(batch, line, number, path)
+            if batch.full:
+                yield _chunk(batch, names, path)
+                batch = _Batch()
+        before += block.count(b"\n")
     if batch.records or batch.broken:
-        yield _chunk(batch, names)
+        yield _chunk(batch, names, path)
+
+
+def _take(batch: _Batch, line: str | Broken, number: int, path: str) -> None:
+    if isinstance(line, Broken):
+        batch.size += len(line.payload)
+        batch.broken.append(line)
+        return
+    batch.size += len(line)
+    # Plain lines, as nearly all are, take the short way; the others the one that says what is wrong.
+    try:
+        record, end = _PLAIN.raw_decode(line)
+    except _FAULTS:
+        record, end = None, -1
+    if end == len(line) and type(record) is dict and "\\u" not in line:
+        batch.records.append(record)
+        batch.texts.append(line)
+        batch.places.append(number)
+    elif stripped := line.strip():
+        _add(batch, stripped, number, f"{path}:{number}")
+
+
+def _numbered(block: bytes, path: str, before: int) -> Iterator[tuple[int, str | Broken]]:
+    """The lines of a block with their numbers; those with a fault as broken records."""
+    if len(block) <= MAX_LINE:
+        try:
+            text = block.decode("utf-8-sig" if before == 0 else "utf-8")
+        except UnicodeDecodeError:
+            pass
+        else:
+            yield from enumerate(text.split("\n"), start=before + 1)
+            return
+    lines = Lines(BytesIO(block), before=before)
+    for line in lines:
+        broken = None if lines.fault is None else Broken(lines.raw, f"{path}:{lines.number}", lines.fault)
+        yield lines.number, broken or line
 
 
 def parse(text: str) -> object:
@@ -78,11 +109,11 @@ def objects(records: Iterable[tuple[object, str]], names: Sequence[str] | None) 
     """A chunk of records that `parse` has parsed, each with its coordinate."""
     batch = _Batch()
     for record, source in records:
-        _add(batch, _dump(record), source)
-    return _chunk(batch, names)
+        _add(batch, _dump(record), source, source)
+    return _chunk(batch, names, None)
 
 
-def _add(batch: _Batch, text: str, source: str) -> None:
+def _add(batch: _Batch, text: str, place: int | str, source: str) -> None:
     try:
         record = _PLAIN.decode(text)
     except _FAULTS as error:
@@ -96,16 +127,25 @@ def _add(batch: _Batch, text: str, source: str) -> None:
         return
     batch.records.append(record)
     batch.texts.append(text)
-    batch.sources.append(source)
+    batch.places.append(place)
 
 
-def _chunk(batch: _Batch, names: Sequence[str] | None) -> Chunk:
+def _chunk(batch: _Batch, names: Sequence[str] | None, path: str | None) -> Chunk:
     keys = names if names is not None else list(dict.fromkeys(key for record in batch.records for key in record))
-    records = list(zip(batch.records, batch.texts, strict=True))
-    arrays = [pa.array([_text(record.get(key), key, text) for record, text in records], pa.string()) for key in keys]
-    rows = pa.table(arrays, names=list(keys))
-    sources = pa.chunked_array([batch.sources], pa.string())
-    return Chunk(rows, sources, tuple(batch.broken), pa.chunked_array([batch.texts], pa.string()))
+    rows = pa.table([_column(batch, key) for key in keys], names=list(keys))
+    places = pa.array(batch.places, pa.string() if path is None else pa.int64())
+    sources = places if path is None else pc.binary_join_element_wise(path, places.cast(pa.string()), ":")
+    texts = pa.chunked_array([batch.texts], pa.string())
+    return Chunk(rows, pa.chunked_array([sources]), tuple(batch.broken), texts)
+
+
+def _column(batch: _Batch, key: str) -> pa.Array:
+    values = [record.get(key) for record in batch.records]
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # Something else than strings and numbers is among them.
+        return pa.array([_text(value, key, text) for value, text in zip(values, batch.texts, strict=True)], pa.string())
 
 
 def _text(value: object, key: str, line: str) -> str | None:

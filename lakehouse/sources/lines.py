@@ -1,4 +1,4 @@
-"""Text files line by line, with line numbers, and without trusting them: wrong encodings and endless lines are faults.
+"""Text files by lines, with line numbers, and without trusting them: wrong encodings and endless lines are faults.
 
 What a line means belongs in `json_lines.py` and `csv_lines.py`.
 """
@@ -16,6 +16,27 @@ MAX_LINE = 8 * 1024 * 1024
 """The longest line that is read; the rest of a longer one is skipped."""
 
 _BOM = b"\xef\xbb\xbf"
+_BLOCK = 1024 * 1024
+
+
+def blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, about a MiB at a time. Of a line longer than `MAX_LINE` one byte more than that is left."""
+    rest = b""
+    while data := stream.read(_BLOCK):
+        data = rest + data
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield data[:cut]
+        elif len(data) > MAX_LINE:
+            yield data[: MAX_LINE + 1] + b"\n"
+            while data and b"\n" not in data:
+                data = stream.read(_BLOCK)
+            cut = data.find(b"\n") + 1
+            if cut:
+                data, cut = data[cut:], 0
+        rest = data[cut:]
+    if rest:
+        yield rest
 
 
 class Lines(Iterator[str]):
@@ -25,9 +46,10 @@ class Lines(Iterator[str]):
     anything is; a line with a fault is handed over with its undecodable bytes escaped.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, *, before: int = 0) -> None:
+        """`before` is the number of lines that precede the stream's first."""
         self._stream = stream
-        self.number = 0
+        self.number = before
         self.raw = b""
         self.fault: str | None = None
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from lakehouse.errors import SettingsError
 
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(/.*)")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(/.*)", re.DOTALL)
 
 
 def normalise(path: str) -> str:

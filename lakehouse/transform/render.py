@@ -196,6 +196,12 @@ def _check_files(declarations: Declarations, models: Path) -> None:
                     expected=f"SQL in {models / model_file(table)}",
                     remedy="Write the model, or remove the contract.",
                 )
+    for file in sorted(models.rglob("*.py")):
+        raise TransformError(
+            f"{file}: models in Python are not supported",
+            expected="SQL, whose rows go straight into Iceberg; what Python yields is lost with dbt's process",
+            remedy="Write the model in SQL, or load its result as a source.",
+        )
     names: dict[str, Path] = {}
     for file in sorted(models.rglob("*.sql")):
         path = file.relative_to(models)

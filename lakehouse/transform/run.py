@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from lakehouse.errors import LakehouseError, TransformError
@@ -35,7 +35,7 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
     run_key: str,
     command: str = "build",
     unit_tests: bool = False,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run models and their tests, parents first, and yield each as it ends; the last event is a BuildFinished.
 
     `select` holds names of tables (`silver.orders`, `+gold.fct_orders`) or any selector of dbt's; nothing selects all.
@@ -48,7 +48,7 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
     begun = time.monotonic()
     manifest = Manifest.read(parse(settings))
     folder = _run_folder(settings, run_key)
-    arguments = [*_arguments(settings, folder, command), *_selection(select, window)]
+    arguments = [*_arguments(settings, folder, command), *_selection(select, window, manifest)]
     if command in {"build", "test"} and not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]
     counts: Counter[Status] = Counter()
@@ -82,8 +82,15 @@ def _arguments(settings: Settings, folder: Path, command: str) -> list[str]:
     return [*arguments, "--no-populate-cache", "--no-write-json"]  # what is in memory is known; the reports are ours
 
 
-def _selection(select: Sequence[str], window: Window | None) -> list[str]:
+def _selection(select: Sequence[str], window: Window | None, manifest: Manifest) -> list[str]:
     arguments = ["--select", *(selector(text) for text in select)] if select else []
+    labels = {model.label: model.unique_id for model in manifest.models.values()}
+    if select and all(text in labels for text in select):
+        # A table is judged by its own tests. One that another table declares on it waits for a build of that table, which
+        # may not even exist yet.
+        owners = {labels[text] for text in select}
+        arguments += sorted(test.name for test in manifest.tests.values() if test.owner in owners and not test.unit)
+        arguments += ["--indirect-selection", "empty"]
     if window is not None:  # The flags of dbt's microbatches: unlike --vars they leave the partial parse valid.
         arguments += ["--event-time-start", window.start.isoformat(), "--event-time-end", window.end.isoformat()]
     return arguments

@@ -74,12 +74,9 @@ def describe(cursor: duckdb.DuckDBPyConnection, name: str, sql: str) -> tuple[st
     Raises TransformError with DuckDB's message, whose line numbers are those of `sql`.
     """
     try:
-        relation = cursor.sql(sql)
+        return tuple(row[0] for row in cursor.execute(f"describe {sql}").fetchall())
     except duckdb.Error as error:
         raise _failed(name, error) from None
-    if relation is None:
-        raise TransformError(f"the SQL of {name} yields no rows", remedy="Write the model as one SELECT.")
-    return tuple(relation.columns)
 
 
 def _conformed(table: Table, sql: str, found: Sequence[str]) -> str:
