@@ -32,7 +32,10 @@ def test_a_file_is_proposed_and_every_row_of_it_loads(
     declared: Callable[[], dict[str, Table]],
     load_all: Callable[[], dict[str, object]],
 ) -> None:
-    lines = ["id;status;price;email;note", *(f"{n};{'open' if n % 2 else 'shut'};{n}.50;a{n}@x.org;" for n in range(1, 41))]
+    lines = [
+        "id;status;price;email;note",
+        *(f"{n};{'open' if n % 2 else 'shut'};{n}.50;a{n}@x.org;" for n in range(1, 41)),
+    ]
     file = write(tmp_path, "in/Orders 2026.csv", "\n".join(line.replace(";", ",") for line in lines))
     propose(file).write()
     table = declared()["bronze.orders_2026"]
@@ -44,20 +47,24 @@ def test_a_file_is_proposed_and_every_row_of_it_loads(
         ("note", "string", False, False),
     ]
     assert table.primary_key == ("id",)
-    assert {rule.name for rule in table.rules} >= {"status_accepted_values", "price_minimum"} or [
-        rule.predicate for rule in table.rules if rule.column == "status"
-    ]
+    assert {rule.name for rule in table.rules} >= {"id_minimum", "price_minimum", "status_not_null"}
+    assert any("'open', 'shut'" in rule.predicate for rule in table.rules if rule.column == "status")
     result = load_all()["bronze.orders_2026"]
     assert (result.rows_published, result.rows_quarantined) == (40, 0)  # type: ignore[attr-defined]  # a LoadResult
 
 
 def test_json_lines_and_parquet_load_as_proposed(
-    tmp_path: Path, propose: Propose, declared: Callable[[], dict[str, Table]], load_all: Callable[[], dict[str, object]]
+    tmp_path: Path,
+    propose: Propose,
+    declared: Callable[[], dict[str, Table]],
+    load_all: Callable[[], dict[str, object]],
 ) -> None:
     records = [{"ref": f"r{n}", "at": f"2026-01-0{n}T10:00:00Z", "tags": ["a", n], "n": n * 1.5} for n in range(1, 6)]
     folder = tmp_path / "drop"
     write(folder, "events.jsonl", "\n".join(json.dumps(record) for record in records))
-    parquet.write_table(pa.table({"k": pa.array([1, 2], pa.int32()), "v": pa.array([[1], None])}), folder / "pairs.parquet")
+    parquet.write_table(
+        pa.table({"k": pa.array([1, 2], pa.int32()), "v": pa.array([[1], None])}), folder / "pairs.parquet"
+    )
     write(folder, ".hidden.csv", "a\n1\n")
     write(folder, "notes.txt", "nothing")
     propose(folder).write()
@@ -77,11 +84,11 @@ def test_files_that_differ_by_a_date_are_one_table(
         write(folder, f"payments-{day}.csv", f"paid_on,amount\n{day},1\n")
     write(folder, "payments_summary.csv", "month,total\n1,2\n")
     write(folder, "planes.csv", "tail\nN1\n")
-    assert find_files(str(folder)).patterns == {
-        "payments": "payments-*.csv",
+    assert dict(find_files(str(folder)).patterns) == {
+        "payments": "payments-[0-9]*.csv",
         "payments_summary": "payments_summary.csv",
         "planes": "planes.csv",
-    } or find_files(str(folder)).patterns["payments"].startswith("payments[")
+    }
     propose(folder).write()
     result = load_all()["bronze.payments"]
     assert (result.rows_published, result.rows_quarantined) == (2, 0)  # type: ignore[attr-defined]
@@ -112,7 +119,10 @@ def test_gzipped_files_are_read(tmp_path: Path, propose: Propose) -> None:
 
 def test_a_word_for_nothing_is_noted(tmp_path: Path, propose: Propose) -> None:
     (one,) = propose(write(tmp_path, "planes.csv", "tail,year\nN1,2004\nN2,NA\n")).added
-    assert "year is text, for it says NA where there is nothing; in silver: cast(nullif(year, 'NA') as bigint)" in one.notes
+    assert (
+        "year is text, for it says NA where there is nothing; in silver: cast(nullif(year, 'NA') as bigint)"
+        in one.notes
+    )
 
 
 def test_records_that_do_not_parse_are_noted(tmp_path: Path, propose: Propose) -> None:
@@ -123,7 +133,12 @@ def test_records_that_do_not_parse_are_noted(tmp_path: Path, propose: Propose) -
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("list.json", '[\n{"a": 1},\n{"a": 2}\n]\n'), ("empty.jsonl", ""), ("header.csv", "a,a\n1,2\n"), ("nothing.csv", "")],
+    [
+        ("list.json", '[\n{"a": 1},\n{"a": 2}\n]\n'),
+        ("empty.jsonl", ""),
+        ("header.csv", "a,a\n1,2\n"),
+        ("nothing.csv", ""),
+    ],
 )
 def test_a_file_of_another_form_is_left_out(tmp_path: Path, propose: Propose, name: str, text: str) -> None:
     found = propose(write(tmp_path, name, text))
@@ -132,9 +147,9 @@ def test_a_file_of_another_form_is_left_out(tmp_path: Path, propose: Propose, na
     assert "CSV with a header" in found.survey.refusals[0].remedy
 
 
-def test_a_header_alone_gives_columns_of_text(tmp_path: Path, propose: Propose) -> None:
+def test_a_header_alone_says_too_little(tmp_path: Path, propose: Propose) -> None:
     found = propose(write(tmp_path, "later.csv", "a,b\n"))
-    assert not found.added or [column.type for column in found.added[0].columns] == ["string", "string"]
+    assert (found.added, [refusal.reason for refusal in found.survey.refusals]) == ((), ["there are no records in it"])
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, propose: Propose) -> None:

@@ -142,7 +142,12 @@ def test_no_key_is_concluded_from_a_part_of_the_rows() -> None:
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("Order Items (2024)", "order_items_2024"), ("OrderItems", "order_items"), ("2024-sales", "t_2024_sales"), ("é", "t")],
+    [
+        ("Order Items (2024)", "order_items_2024"),
+        ("OrderItems", "order_items"),
+        ("2024-sales", "t_2024_sales"),
+        ("é", "t"),
+    ],
 )
 def test_any_text_becomes_a_name(text: str, word: str) -> None:
     assert table_word(text) == word

@@ -238,15 +238,19 @@ def test_an_error_in_sql_names_file_line_and_what_duckdb_says(broken: Broken) ->
     assert isinstance(broken.events[-1], BuildFinished)
 
 
-@pytest.mark.parametrize("kind", ["table", "incremental"])
-def test_what_dbt_would_lose_is_refused(built: Built, kind: str) -> None:
-    model = built.settings.dbt[0] / SQL / "staging" / "odd.sql"
-    model.write_text(f"{{{{ config(materialized='{kind}') }}}} select 1 as x")
+def test_what_dbt_would_lose_is_refused(built: Built) -> None:
+    kinds = ("table", "incremental")
+    models = [built.settings.dbt[0] / SQL / "staging" / f"{kind}.sql" for kind in kinds]
+    for kind, model in zip(kinds, models, strict=True):
+        model.write_text(f"{{{{ config(materialized='{kind}') }}}} select 1 as x")
+    events: list[Event] = []
     try:
         with pytest.raises(TransformError, match="lost with dbt's process"):
-            list(build(built.settings, select=["odd"], branch="run/3", run_key="3"))
+            events.extend(build(built.settings, select=kinds, branch="run/3", run_key="3"))
     finally:
-        model.unlink()
+        for model in models:
+            model.unlink()
+    assert [event.status for event in models_of(events).values()] == [Status.ERROR, Status.ERROR]
 
 
 def test_a_model_that_reads_what_is_not_there_does_not_compile(built: Built) -> None:

@@ -105,7 +105,7 @@ class _Build:
         from lakehouse.transform.publish import decide, publish_models
         from lakehouse.transform.run import build
 
-        events: list["Event"] = []
+        events: list[Event] = []
         labels = sorted(".".join(key.path) for key in self._context.selected_asset_keys)
         meter = Meter("silver and gold", total=len(labels), unit="models", every=0)
         broken: LakehouseError | None = None

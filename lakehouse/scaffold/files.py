@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ from lakehouse.tables import Column, Layer, LoadPolicy, Table, TableName
 
 _FORMATS = {".csv", ".jsonl", ".ndjson", ".json", ".parquet"}
 _GLOB = re.compile(r"[*?\[]")
-_TAIL = re.compile(r"[-_. ]?\d[\dTZ:_. -]*$")
+_TAIL = re.compile(r"(?P<begin>.*?[^\W\d_].*?)(?P<separator>[-_. ]?)\d[\dTZ:_. -]*")
 _MAX_BROKEN = 0.5
 
 
@@ -45,7 +45,7 @@ def find_files(source: str) -> Files:
     their end.
     """
     path = Path(source).expanduser().absolute()
-    if _GLOB.search(source):
+    if _GLOB.search(source) and not path.exists():
         fixed = next(n for n, part in enumerate(path.parts) if _GLOB.search(part))
         root = Path(*path.parts[:fixed])
         pattern = str(Path(*path.parts[fixed:]))
@@ -54,7 +54,7 @@ def find_files(source: str) -> Files:
     elif path.is_dir():
         root, found = path, _grouped(file for file in sorted(path.iterdir()) if _readable(file))
     else:
-        root, found = path.parent, {table_word(_stem(path.name)): path.name} if _readable(path) else {}
+        root, found = path.parent, {table_word(_stem(path.name)): escape(path.name)} if _readable(path) else {}
     if not found:
         raise SourceChanged(
             f"there is nothing to read at {path}",
@@ -83,22 +83,23 @@ def file_candidates(
             yield _candidate(trial, connection, name, pattern)
 
 
-def _grouped(files: Iterator[Path]) -> dict[str, str]:
-    groups: dict[tuple[str, str], list[str]] = {}
+def _grouped(files: Iterable[Path]) -> dict[str, str]:
+    """Patterns by table. A name that ends in a date or number stands for all that begin as it does and go on so."""
+    found: dict[str, str] = {}
     for file in files:
         stem = _stem(file.name)
-        groups.setdefault((_TAIL.sub("", stem) or stem, file.name[len(stem) :]), []).append(file.name)
-    every = [name for names in groups.values() for name in names]
-    found: dict[str, str] = {}
-    for (stem, ending), names in groups.items():
-        pattern = f"{stem}*{ending}" if len(names) > 1 else names[0]
-        # A pattern that takes another table's files too is none: then the digit that they begin with tells them apart.
-        if len(names) > 1 and [name for name in every if fnmatch(name, pattern)] != names:
-            pattern = f"{stem}[-_. 0-9]*{ending}"
-        key = table_word(stem)
-        while key in found:
-            key = f"{key}_{ending.strip('.').replace('.', '_')}"
-        found[key] = pattern
+        ending = file.name.removeprefix(stem)
+        numbered = _TAIL.fullmatch(stem)
+        begin = numbered["begin"] if numbered else stem
+        pattern = escape(file.name)
+        if numbered:
+            pattern = f"{escape(begin + numbered['separator'])}[0-9]*{escape(ending)}"
+        if pattern in found.values():
+            continue
+        word = table_word(begin)
+        while word in found:
+            word = f"{word}_{table_word(ending)}"
+        found[word] = pattern
     return found
 
 

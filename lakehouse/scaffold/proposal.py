@@ -44,7 +44,9 @@ class Proposal:
 def propose(candidate: Candidate, *, domain: str, connection: str, prefix: str = "") -> Proposal:
     """The contract of a candidate."""
     found = profile(candidate.sample, candidate.columns)
-    key = candidate.primary_key or found.key
+    # A database says what its keys are; a column of it that happens to repeat nothing is none.
+    from_data = all(column.nullable is None for column in candidate.columns)
+    key = candidate.primary_key or (found.key if from_data else ())
     columns = tuple(_column(column, found, key) for column in candidate.columns)
     name = TableName(Layer.BRONZE, f"{prefix}{candidate.table}")
     limits = {

@@ -1,6 +1,6 @@
 """Plain values that describe a table: what it is called, holds, loads from and how it is written.
 
-No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`). Everything here is frozen and comparable.
+No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`). All of it is frozen and comparable.
 """
 
 from lakehouse.tables.column import METADATA_COLUMNS, Column

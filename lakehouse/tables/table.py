@@ -25,8 +25,8 @@ class PartitionField:
 class Table:
     """A declared table.
 
-    `window_column` is the date or timestamp column of a daily chain: the event day, fixed at a row's birth, that the table
-    is partitioned by (as an Iceberg day partition and as a Dagster daily partition from `window_start`).
+    `window_column` is the date or timestamp column of a daily chain: the event day, fixed at a row's birth, that the
+    table is partitioned by (as an Iceberg day partition and as a Dagster daily partition from `window_start`).
     `file` is the contract it was compiled from.
     """
 

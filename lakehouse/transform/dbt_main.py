@@ -9,16 +9,18 @@ import json
 import os
 import sys
 import threading
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt_common.exceptions import DbtBaseException
 
 from lakehouse.errors import LakehouseError, TransformError
-from lakehouse.iceberg import Commit
-from lakehouse.transform.dbt_plugin import Run, begin
 from lakehouse.transform.dbt_process import Request
 from lakehouse.transform.events import RawNode, Status, error_values
+
+if TYPE_CHECKING:
+    from lakehouse.iceberg import Commit
 
 _QUIET = ("--log-level", "none", "--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats")
 _REPORTED = ("model.", "test.", "unit_test.")
@@ -27,8 +29,8 @@ _REPORTED = ("model.", "test.", "unit_test.")
 class _Reporter:
     """Writes reports one after the other: dbt calls back from several threads."""
 
-    def __init__(self, out: TextIO, run: Run) -> None:
-        self._out, self._run = out, run
+    def __init__(self, out: TextIO, outcomes: Mapping[str, Commit | LakehouseError]) -> None:
+        self._out, self._outcomes = out, outcomes
         self._lock = threading.Lock()
         self._seen: set[str] = set()
 
@@ -45,14 +47,14 @@ class _Reporter:
             if unique_id in self._seen or not unique_id.startswith(_REPORTED):
                 return
             self._seen.add(unique_id)
-        outcome = self._run.outcomes.get(unique_id)
+        outcome = self._outcomes.get(unique_id)
         node = RawNode(
             unique_id=unique_id,
             status=Status(status) if status in set(Status) else Status.ERROR,
             seconds=seconds,
             message=text or "",
             failures=failures or 0,
-            commit=outcome if isinstance(outcome, Commit) else None,
+            commit=None if isinstance(outcome, LakehouseError) else outcome,
             error=outcome if isinstance(outcome, LakehouseError) else None,
         )
         self._write({"node": node.to_values()})
@@ -76,14 +78,23 @@ def main() -> None:
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What anything prints must not stand between our lines.
     request = Request.from_json(sys.stdin.read())
-    run = Run(request.settings, request.branch, request.run_key, request.window)
-    begin(run)
-    reporter = _Reporter(out, run)
+    reporter = _Reporter(out, _begun(request))
     result = dbtRunner(callbacks=[reporter.on_event]).invoke([*_QUIET, *request.arguments])
     for node in getattr(result.result, "results", None) or ():
         reporter.node(node.node.unique_id, str(node.status), node.execution_time, node.message, node.failures)
     reporter.end(_trouble(result))
     os._exit(0)  # All is committed and told; tearing down dbt's and DuckDB's state takes a second more.
+
+
+def _begun(request: Request) -> Mapping[str, Commit | LakehouseError]:
+    """Tell the plugin what the run is; gives what will have come of each model."""
+    if not request.run_key:
+        return {}
+    from lakehouse.transform.dbt_plugin import Run, begin  # noqa: PLC0415  (two seconds that compiling need not pay)
+
+    run = Run(request.settings, request.branch, request.run_key, request.window)
+    begin(run)
+    return run.outcomes
 
 
 def _trouble(result: dbtRunnerResult) -> LakehouseError | None:

@@ -100,8 +100,9 @@ def _depths(name: TableName, edges: list[Edge]) -> dict[TableName, int]:
 
 def _drawn(box: _Box) -> Iterator[str]:
     fill = _FILL.get(box.name.layer.value, "#555")
-    yield f'<rect x="{box.x}" y="{box.y}" width="{_WIDTH}" height="{box.height}" rx="4"/>'
-    yield f'<rect class="head" style="fill:{fill}" x="{box.x}" y="{box.y}" width="{_WIDTH}" height="{_HEAD - 4}" rx="4"/>'
+    place = f'x="{box.x}" y="{box.y}" width="{_WIDTH}" rx="4"'
+    yield f'<rect {place} height="{box.height}"/>'
+    yield f'<rect {place} height="{_HEAD - 4}" class="head" style="fill:{fill}"/>'
     yield f'<text class="name" x="{box.x + 10}" y="{box.y + 18}">{escape(str(box.name))}</text>'
     for column in box.columns:
         yield f'<text x="{box.x + 10}" y="{box.anchor(column) + 4}">{escape(column)}</text>'

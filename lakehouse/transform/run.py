@@ -79,15 +79,16 @@ def selector(text: str) -> str:
 def _arguments(settings: Settings, folder: Path, command: str) -> list[str]:
     parsed = work_folder(settings) / "target" / "partial_parse.msgpack"
     arguments = [*dbt_arguments(command, dbt_folder(settings), folder), "--partial-parse-file-path", str(parsed)]
-    return [*arguments, "--no-populate-cache", "--no-write-json"]  # what is in memory is known; the reports are ours
+    # What is in memory is known, and the reports are ours.
+    return [*arguments, "--no-populate-cache", "--no-write-json"]
 
 
 def _selection(select: Sequence[str], window: Window | None, manifest: Manifest) -> list[str]:
     arguments = ["--select", *(selector(text) for text in select)] if select else []
     labels = {model.label: model.unique_id for model in manifest.models.values()}
     if select and all(text in labels for text in select):
-        # A table is judged by its own tests. One that another table declares on it waits for a build of that table, which
-        # may not even exist yet.
+        # A table is judged by its own tests. One that another table declares on it waits for a build of that table,
+        # which may not even exist yet.
         owners = {labels[text] for text in select}
         arguments += sorted(test.name for test in manifest.tests.values() if test.owner in owners and not test.unit)
         arguments += ["--indirect-selection", "empty"]
