@@ -32,7 +32,7 @@ lock: .venv/.installed ## resolve the requirements anew
 
 clean: ## stop the embedded services and remove all state
 	@if [ -x $(BIN)/lakehouse ]; then $(BIN)/lakehouse service down --remove; fi
-	rm -rf .lakehouse dbt/models/_generated
+	rm -rf .lakehouse dbt/models/_generated dbt/macros/_generated
 
 .venv/.installed: deploy/uv.lock requirements.lock pyproject.toml
 	@$(PYTHON) -m lakehouse.bootstrap

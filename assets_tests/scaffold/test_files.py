@@ -12,6 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from lakehouse.errors import SettingsError, SourceChanged
+from lakehouse.ingest import LoadResult
 from lakehouse.scaffold.files import find_files
 from lakehouse.scaffold.write import Plan
 from lakehouse.tables import Table
@@ -30,7 +31,7 @@ def test_a_file_is_proposed_and_every_row_of_it_loads(
     tmp_path: Path,
     propose: Propose,
     declared: Callable[[], dict[str, Table]],
-    load_all: Callable[[], dict[str, object]],
+    load_all: Callable[[], dict[str, LoadResult]],
 ) -> None:
     lines = [
         "id;status;price;email;note",
@@ -50,14 +51,14 @@ def test_a_file_is_proposed_and_every_row_of_it_loads(
     assert {rule.name for rule in table.rules} >= {"id_minimum", "price_minimum", "status_not_null"}
     assert any("'open', 'shut'" in rule.predicate for rule in table.rules if rule.column == "status")
     result = load_all()["bronze.orders_2026"]
-    assert (result.rows_published, result.rows_quarantined) == (40, 0)  # type: ignore[attr-defined]  # a LoadResult
+    assert (result.rows_published, result.rows_quarantined) == (40, 0)
 
 
 def test_json_lines_and_parquet_load_as_proposed(
     tmp_path: Path,
     propose: Propose,
     declared: Callable[[], dict[str, Table]],
-    load_all: Callable[[], dict[str, object]],
+    load_all: Callable[[], dict[str, LoadResult]],
 ) -> None:
     records = [{"ref": f"r{n}", "at": f"2026-01-0{n}T10:00:00Z", "tags": ["a", n], "n": n * 1.5} for n in range(1, 6)]
     folder = tmp_path / "drop"
@@ -72,12 +73,12 @@ def test_json_lines_and_parquet_load_as_proposed(
         "bronze.events": ["string", "timestamptz", "string", "double"],
         "bronze.pairs": ["int", "string"],
     }
-    counts = {name: (r.rows_published, r.rows_quarantined) for name, r in load_all().items()}  # type: ignore[attr-defined]
+    counts = {name: (r.rows_published, r.rows_quarantined) for name, r in load_all().items()}
     assert counts == {"bronze.events": (5, 0), "bronze.pairs": (2, 0)}
 
 
 def test_files_that_differ_by_a_date_are_one_table(
-    tmp_path: Path, propose: Propose, load_all: Callable[[], dict[str, object]]
+    tmp_path: Path, propose: Propose, load_all: Callable[[], dict[str, LoadResult]]
 ) -> None:
     folder = tmp_path / "drop"
     for day in ("2026-01-01", "2026-01-02"):
@@ -91,9 +92,9 @@ def test_files_that_differ_by_a_date_are_one_table(
     }
     propose(folder).write()
     result = load_all()["bronze.payments"]
-    assert (result.rows_published, result.rows_quarantined) == (2, 0)  # type: ignore[attr-defined]
+    assert (result.rows_published, result.rows_quarantined) == (2, 0)
     write(folder, "payments-2026-01-03.csv", "paid_on,amount\n2026-01-03,5\n")
-    assert load_all()["bronze.payments"].rows_published == 1  # type: ignore[attr-defined]
+    assert load_all()["bronze.payments"].rows_published == 1
 
 
 def test_a_pattern_is_one_table(tmp_path: Path) -> None:

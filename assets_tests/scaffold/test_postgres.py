@@ -20,17 +20,18 @@ EVERYTHING = """
 create type mood as enum ('happy', 'sad');
 create domain positive as integer check (value > 0) not null;
 create table everything (
-    id bigint primary key, small smallint, amount numeric(12, 2) not null, free numeric, huge numeric(30, 4), share real,
-    ratio double precision, flag boolean, name text, code char(3), born date, at time, local timestamp, feeling mood,
-    ref uuid, doc jsonb, tags text[], raw bytea, span interval, place positive, "Odd Name" text, "order" integer,
-    updated_at timestamptz not null default now());
+    id bigint primary key, small smallint, amount numeric(12, 2) not null, free numeric, huge numeric(30, 4),
+    share real, ratio double precision, flag boolean, name text, code char(3), born date, at time, local timestamp,
+    feeling mood, ref uuid, doc jsonb, tags text[], raw bytea, span interval, place positive,
+    "Odd Name" text, "order" integer, updated_at timestamptz not null default now());
 comment on table everything is 'One of each';
 comment on column everything.amount is 'What was paid: in EUR';
 create index on everything (updated_at);
 insert into everything
-select n, n, n + 0.25, n * 1.125, n * 1e20, n / 2.0, n / 3.0, n % 2 = 0, 'n' || n, 'abc', date '2026-01-01' + n, time '10:00:00',
-       timestamp '2026-01-01 10:00:00', case when n % 2 = 0 then 'happy' else 'sad' end::mood, gen_random_uuid(),
-       '{"a": 1}', array['x', 'y'], 'z'::bytea, interval '1 day', n, 'odd', -n, now() - interval '1 hour'
+select n, n, n + 0.25, n * 1.125, n * 1e20, n / 2.0, n / 3.0, n % 2 = 0, 'n' || n, 'abc', date '2026-01-01' + n,
+       time '10:00:00', timestamp '2026-01-01 10:00:00', case when n % 2 = 0 then 'happy' else 'sad' end::mood,
+       gen_random_uuid(), '{"a": 1}', array['x', 'y'], 'z'::bytea, interval '1 day', n, 'odd', -n,
+       now() - interval '1 hour'
 from generate_series(1, 60) n
 """
 

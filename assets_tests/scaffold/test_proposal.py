@@ -100,7 +100,7 @@ def agree(project: Settings, file: Path) -> None:
     assert all(column.name in staging_text(proposal).replace('""', '"') for column in table.columns)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
 def test_of_any_csv(project: Settings, tmp_path: Path, data: tuple[list[str], list[list[str | None]]]) -> None:
     text = io.StringIO()
@@ -110,7 +110,7 @@ def test_of_any_csv(project: Settings, tmp_path: Path, data: tuple[list[str], li
     agree(project, file)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
 def test_of_any_json_lines(project: Settings, tmp_path: Path, data: tuple[list[str], list[list[str | None]]]) -> None:
     records = [{name: value for name, value in zip(data[0], row, strict=True) if value is not None} for row in data[1]]

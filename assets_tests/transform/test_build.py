@@ -17,8 +17,9 @@ from lakehouse.iceberg import Lake, connect, register
 from lakehouse.settings import Settings
 from lakehouse.tables import TableName, Window
 from lakehouse.transform.events import BuildFinished, Event, ModelFinished, Status, TestFinished
+from lakehouse.transform.folders import manifest_path
 from lakehouse.transform.manifest import Manifest
-from lakehouse.transform.project import manifest_path, parse
+from lakehouse.transform.project import parse
 from lakehouse.transform.publish import Decision, decide, publish_models
 from lakehouse.transform.run import build, selector
 
@@ -212,7 +213,6 @@ def test_nothing_is_left_in_the_projects_folder(built: Built) -> None:
         "macros",
         "models",
         "profiles.yml",
-        "tests",
     }
 
 

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lakehouse.cli.output import AsJson, err, out, show_json, show_rows
+from lakehouse.cli.output import AsJson, err, out, show_failures, show_json, show_rows
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import TableName
 from lakehouse.telemetry import Progress as Step
@@ -88,8 +88,9 @@ def _run(
         show_json(figures)
     else:
         _show(settings, outcome, figures)
-    if outcome.failures or figures["checks"]["failed"]:
-        raise typer.Exit(1)
+    show_failures(outcome)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
 
 
 def _show(settings: Settings, outcome: Outcome, figures: Figures) -> None:
@@ -98,8 +99,6 @@ def _show(settings: Settings, outcome: Outcome, figures: Figures) -> None:
         counts = outcome.count(TableName.parse(table["table"]))
         rows.append({**table, "snapshot_id": str(table["snapshot_id"]), **counts})
     show_rows(rows, as_json=False)
-    for failure in outcome.failures:
-        err.print(f"failed  {failure}", style="red")
     checks = outcome.count()
     found = ", ".join(f"{count} {result}" for result, count in checks.items())
     out.print(f"\n{len(rows)} tables in {figures['seconds']} s; checks: {found}. {settings.state / 'demo.json'}\n")

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.text import Text
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Profile
+
+if TYPE_CHECKING:
+    from lakehouse.orchestration.demo import Outcome
 
 _NARROWEST = 120
 out = Console(soft_wrap=True)
@@ -69,6 +72,15 @@ def show_error(error: LakehouseError) -> None:
         text.append(f"\n  found     {error.found}")
     text.append(f"\n  {error.remedy}", style="bold")
     err.print(text)
+
+
+def show_failures(outcome: Outcome) -> None:
+    """Checks that did not pass, then what stopped which steps; a reason that stopped several is said once."""
+    for (name, check), (passed, severity) in outcome.checks.items():
+        if not passed:
+            err.print(Text(f"{'warning' if severity == 'WARN' else 'failed '}  {name}: {check}", style="red"))
+    for reason, steps in outcome.reasons().items():
+        err.print(Text.assemble(("error ", "bold red"), f"{', '.join(steps)}: {reason}"))
 
 
 def plain(value: object) -> object:

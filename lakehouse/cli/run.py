@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import AsJson, err, show_json, show_rows
+from lakehouse.cli.output import AsJson, err, show_failures, show_json, show_rows
 from lakehouse.errors import SettingsError
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Layer, TableName, Window
@@ -100,25 +100,29 @@ def staging_models(defs: dg.Definitions, names: Iterable[TableName]) -> list[dg.
 
 
 def show_outcome(settings: Settings, outcome: Outcome, *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
-    """Rows and checks of each table, then what failed; exit 1 when something did. `more` goes into the JSON."""
+    """Rows and checks of each table, then what failed; exit 1 for findings, 2 for errors. `more` goes into the JSON."""
     from lakehouse.orchestration.demo import summary
 
     figures = summary(settings, outcome)
     rows = [_row(settings, outcome, entry) for entry in figures["tables"]]
     urls = [f"http://{settings.ui.host}:{settings.ui.port}/runs/{run_id}" for run_id in outcome.runs]
     if as_json:
-        show_json({**(more or {}), **figures, "tables": rows, "failures": outcome.failures, "runs": urls})
+        show_json(
+            {
+                **(more or {}),
+                **figures,
+                "tables": rows,
+                "failures": [str(failure) for failure in outcome.failures],
+                "runs": urls,
+            }
+        )
     elif rows:
         show_rows(rows, as_json=False)
-    for (name, check), (passed, severity) in outcome.checks.items():
-        if not passed:
-            err.print(f"{'warning' if severity == 'WARN' else 'failed '}  {name}: {check}", style="red")
-    for failure in outcome.failures:
-        err.print(f"failed   {failure}", style="red")
+    show_failures(outcome)
     if not as_json:
         err.print(f"In the UI (`lakehouse ui`): {' '.join(urls)}", style="dim")
-    if outcome.failures or outcome.count()["failed"]:
-        raise typer.Exit(1)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)
 
 
 def _row(settings: Settings, outcome: Outcome, entry: TableFigures) -> dict[str, Any]:

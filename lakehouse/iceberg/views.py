@@ -6,6 +6,7 @@ PyIceberg's SQL catalog has no views. What a view's SQL means is `transform/`; r
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Engine, MetaData, String, Table, Text, delete, insert, select
@@ -62,7 +63,9 @@ class ViewStore:
             try:
                 return self._once(action)
             except (OperationalError, ProgrammingError, IntegrityError):
-                _METADATA.create_all(self._engine)
+                # Two that make the table in the same moment: one of them is told so, and the table is there for both.
+                with suppress(OperationalError, ProgrammingError, IntegrityError):
+                    _METADATA.create_all(self._engine)
                 return self._once(action)
 
     def _once(self, action: Callable[[Connection], T]) -> T:

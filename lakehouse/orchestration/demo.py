@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 import dagster as dg
 
 from lakehouse.orchestration.home import open_instance
-from lakehouse.orchestration.runs import RunReport, run_tables
+from lakehouse.orchestration.runs import RunReport, StepFailure, run_tables
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, TableName, Window
 
@@ -36,7 +36,7 @@ class Outcome:
     started: float = field(default_factory=time.monotonic)
     seconds: dict[TableName, float] = field(default_factory=dict)
     checks: dict[tuple[TableName, str], tuple[bool, str]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    failures: list[StepFailure] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
 
     def add(self, report: RunReport) -> bool:
@@ -48,6 +48,22 @@ class Outcome:
         for name, check, passed, severity in report.checks:
             self.checks[name, check] = (passed, severity)
         return report.success
+
+    def reasons(self) -> dict[str, list[str]]:
+        """What went wrong, each reason once, with the steps that it stopped."""
+        found: dict[str, list[str]] = {}
+        for failure in self.failures:
+            steps = found.setdefault(failure.reason, [])
+            if failure.step not in steps:
+                steps.append(failure.step)
+        return found
+
+    @property
+    def exit_code(self) -> int:
+        """0 well, 1 findings (a check failed, rows were refused), 2 error (a source or a model is broken)."""
+        if any(not failure.finding for failure in self.failures):
+            return 2
+        return 1 if self.failures or self.count()["failed"] else 0
 
     def count(self, name: TableName | None = None) -> dict[str, int]:
         """Checks passed, warned and failed, of one table or of all."""

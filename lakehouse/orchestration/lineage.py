@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def project_lineage(settings: Settings, declarations: Declarations) -> dict[TableName, Columns]:
     """Column lineage of every silver and gold table, from the manifest that is there. Raises TransformError without."""
+    from lakehouse.transform.folders import manifest_path
     from lakehouse.transform.lineage import column_lineage
     from lakehouse.transform.manifest import Manifest
-    from lakehouse.transform.project import manifest_path
 
     file = manifest_path(settings)
     return column_lineage(Manifest.read(file), declarations, memory=file.with_name("lineage.json"))

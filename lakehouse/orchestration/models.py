@@ -34,7 +34,7 @@ Outcome = dg.AssetCheckResult | dg.MaterializeResult[None]
 
 def model_assets(settings: Settings, declarations: "Declarations") -> list[dg.AssetsDefinition]:
     """The project's models. Raises TransformError with the remedy when there is no manifest yet."""
-    from lakehouse.transform.project import manifest_path
+    from lakehouse.transform.folders import manifest_path
 
     manifest = json.loads(manifest_path(settings).read_text(encoding="utf-8"))
     translator = ContractTranslator(declarations)
@@ -100,8 +100,8 @@ class _Build:
     def outcomes(self) -> Iterator[Outcome]:
         """Build, audit and publish; yields every check, then every table that became visible. Raises dg.Failure."""
         from lakehouse.iceberg import Lake
+        from lakehouse.transform.folders import manifest_path
         from lakehouse.transform.manifest import Manifest
-        from lakehouse.transform.project import manifest_path
         from lakehouse.transform.publish import decide, publish_models
         from lakehouse.transform.run import build
 

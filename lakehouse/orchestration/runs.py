@@ -12,11 +12,32 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse import errors
 from lakehouse.orchestration.bronze import WINDOWS
 from lakehouse.orchestration.specs import table_key
 from lakehouse.tables import TableName, Window
 
+# Dagster does not offer the class that a failed blocking check raises.
+_FINDINGS = {errors.LoadRejected.__name__, "DagsterAssetCheckFailedError"}
+_STRANGE = "This is not an error that we know: the log of the run, in the UI, says where it came from."
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class StepFailure:
+    """Why a step ended badly, in one sentence that names the remedy.
+
+    A finding is what the work is there to find: a check that blocks, a load with too many bad rows. Anything else, a
+    source that does not answer or SQL that fails, is an error.
+    """
+
+    step: str
+    reason: str
+    finding: bool
+
+    def __str__(self) -> str:
+        """As the CLI shows it."""
+        return f"{self.step}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,7 @@ class RunReport:
     seconds: Mapping[TableName, float]
     windows: tuple[Window, ...]
     checks: tuple[tuple[TableName, str, bool, str], ...]
-    failures: tuple[str, ...]
+    failures: tuple[StepFailure, ...]
 
 
 def run_tables(
@@ -101,9 +122,26 @@ def _checks(result: dg.ExecuteInProcessResult) -> Iterable[tuple[TableName, str,
             yield _name(check.asset_key), check.check_name, check.passed, check.severity.value
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> Iterable[str]:
+def _failures(result: dg.ExecuteInProcessResult) -> Iterable[StepFailure]:
     for event in result.filter_events(lambda event: event.is_step_failure):
-        error = event.step_failure_data.error
-        while error and error.cause:
+        data = event.step_failure_data
+        step = (event.step_key or "").replace("__", ".")
+        if data.user_failure_data is not None:
+            # A dg.Failure of ours: the build went through, and its audit holds tables back.
+            yield StepFailure(step, data.user_failure_data.description or step, finding=True)
+            continue
+        causes = []
+        error = data.error
+        while error:
+            causes.append((error.cls_name or "", error.message.strip()))
             error = error.cause
-        yield f"{event.step_key}: {error.message.strip() if error else event.message}"
+        ours = [cause for cause in causes if _is_ours(cause[0])]
+        # Ours stands between Dagster's wrapping and what a library said; a stranger's own words are the innermost.
+        kind, text = (ours or causes[-1:] or [("", event.message or "it failed")])[0]
+        reason = text.removeprefix(f"{errors.__name__}.{kind}: ") if ours else f"{text}. {_STRANGE}"
+        yield StepFailure(step, reason, finding=kind in _FINDINGS)
+
+
+def _is_ours(kind: str) -> bool:
+    known = getattr(errors, kind, None)
+    return isinstance(known, type) and issubclass(known, errors.LakehouseError)

@@ -110,11 +110,10 @@ def _candidate(settings: Settings, connection: str, name: str, pattern: str) -> 
     sample = _sample(reader)
     total = sample.rows.num_rows + sample.broken
     if not named or (total and sample.broken / total > _MAX_BROKEN):
+        unread = f"{sample.broken:,} of the first {total:,} records cannot be read"
         return Refusal(
             pattern,
-            f"{sample.broken:,} of the first {total:,} records cannot be read"
-            if total
-            else "there are no records in it",
+            unread if total else "there are no records in it",
             "Is it CSV with a header line, JSON with one object a line, or Parquet? Convert it, or mend the file.",
         )
     notes = [f"{sample.broken:,} records cannot be parsed: they go to the quarantine"] if sample.broken else []
@@ -144,8 +143,9 @@ def _sample(reader: SourceReader) -> Sample:
         if rows > SAMPLE_ROWS or size > SAMPLE_BYTES:
             complete = False
             break
-    whole = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
-    return Sample(whole.slice(0, SAMPLE_ROWS), complete, broken)
+    # A slice of a table without columns has as many rows as were asked for.
+    whole = pa.concat_tables(tables, promote_options="permissive").slice(0, SAMPLE_ROWS) if tables else pa.table({})
+    return Sample(whole, complete, broken)
 
 
 def _table(connection: str, name: str, pattern: str, columns: Sequence[str]) -> Table:

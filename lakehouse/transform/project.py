@@ -14,32 +14,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lakehouse.contracts import read_tables
-from lakehouse.errors import LakehouseError, SettingsError, TransformError
+from lakehouse.errors import LakehouseError, TransformError
 from lakehouse.settings import Settings
 from lakehouse.transform.dbt_process import Request, started
 from lakehouse.transform.events import error_of
-from lakehouse.transform.render import render
+from lakehouse.transform.folders import dbt_folder, manifest_file
+from lakehouse.transform.render import MACROS, render
 
 _CONTRACTS = ("*.yaml",)
 _MODELS = ("*.sql", "*.yml", "*.yaml", "*.py")
 _TOOLS = ("dbt-core", "dbt-duckdb", "lakehouse")
-
-
-def dbt_folder(settings: Settings) -> Path:
-    """The folder of the project's `dbt_project.yml`. Raises SettingsError when there is none, or more than one."""
-    found = [folder for folder in settings.dbt if (folder / "dbt_project.yml").is_file()]
-    if len(found) != 1:
-        raise SettingsError(
-            f"{len(found)} dbt projects among {', '.join(str(folder) for folder in settings.dbt) or 'no folders'}",
-            expected="one folder with a dbt_project.yml",
-            remedy="Set `dbt` in [tool.lakehouse]; models of several teams are folders of one project.",
-        )
-    return found[0]
-
-
-def work_folder(settings: Settings) -> Path:
-    """Where dbt's output lies: never in the project, which may be read-only and is shared by every run."""
-    return settings.state / "dbt"
 
 
 def parse(settings: Settings) -> Path:
@@ -47,7 +31,7 @@ def parse(settings: Settings) -> Path:
 
     Raises ContractError for a contract that does not compile or has no model, TransformError for a model that does not.
     """
-    dbt, manifest = dbt_folder(settings), _manifest(settings)
+    dbt, manifest = dbt_folder(settings), manifest_file(settings)
     target, stamp = manifest.parent, manifest.with_name("inputs.sha256")
     target.mkdir(parents=True, exist_ok=True)
     with _alone(target):
@@ -58,22 +42,6 @@ def parse(settings: Settings) -> Path:
         _compile(settings, dbt, target)
         stamp.write_text(_fingerprint(settings, dbt))
     return manifest
-
-
-def manifest_path(settings: Settings) -> Path:
-    """The manifest that the last `parse` left. Runs nothing. Raises TransformError when there is none yet."""
-    manifest = _manifest(settings)
-    if not manifest.is_file():
-        raise TransformError(
-            f"the models of {dbt_folder(settings)} are not compiled yet",
-            expected=f"a manifest at {manifest}",
-            remedy="Run `lakehouse check` (`lakehouse demo` and `lakehouse ui` do it too).",
-        )
-    return manifest
-
-
-def _manifest(settings: Settings) -> Path:
-    return work_folder(settings) / "target" / "manifest.json"
 
 
 def dbt_arguments(command: str, dbt: Path, target: Path) -> tuple[str, ...]:
@@ -110,7 +78,7 @@ def _fingerprint(settings: Settings, dbt: Path) -> str:
     """A hash of everything that the manifest depends on."""
     digest = hashlib.sha256(" ".join(version(tool) for tool in _TOOLS).encode())
     digest.update(Path(__file__).with_name("render.py").read_bytes())
-    for root, patterns in (*((folder, _CONTRACTS) for folder in settings.defs), (dbt, _MODELS)):
+    for root, patterns in (*((folder, _CONTRACTS) for folder in settings.defs), (MACROS, _MODELS), (dbt, _MODELS)):
         for file in sorted(file for pattern in patterns for file in root.rglob(pattern)):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             digest.update(f"{file.relative_to(root)} {content}\n".encode())

@@ -1,7 +1,8 @@
 """Contracts as dbt's YAML: sources for bronze, and for each silver and gold model all that its contract states.
 
 A model's SQL file holds its SQL and nothing else; what stands here is written to `models/_generated`, never by hand.
-Expectations are run by `quality/`.
+Beside it go the macros that every project shares, to `macros/_generated`, so that a project gets newer ones with the
+package. A project's own macros lie in `macros/`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from lakehouse.errors import ContractError, TransformError
 from lakehouse.tables import Column, Layer, Rule, Severity, Table, TableName, TableRule, TableRuleKind
 
 GENERATED = "_generated"
+MACROS = Path(__file__).with_name("macros")
+"""Materializations, names, windows and generic tests: what makes a dbt project write to the lake."""
 _MODELLED = (Layer.SILVER, Layer.GOLD)
 _TABLE = re.compile(r"(?<![\w.\"'])(bronze|silver|gold)\.([a-z]\w*)\b(?!\.)")
 _HEAD = "# Rendered from {files}. Changes here are lost: change the contract.\n"
 
 
 def render(declarations: Declarations, dbt: Path) -> tuple[Path, ...]:
-    """Bring `models/_generated` of the dbt project up to date; the paths written or removed.
+    """Bring `models/_generated` and `macros/_generated` of the dbt project up to date; the paths written or removed.
 
     Files whose content has not changed are not touched, so that dbt parses only what has. Raises ContractError for a
     silver or gold contract without SQL, TransformError for SQL in silver or gold without a contract and for two models
@@ -34,9 +37,12 @@ def render(declarations: Declarations, dbt: Path) -> tuple[Path, ...]:
     """
     models = dbt / "models"
     _check_files(declarations, models)
+    macros = dbt / "macros" / GENERATED
     wanted = {models / GENERATED / path: text for path, text in rendered(declarations).items()}
+    wanted |= {macros / file.name: file.read_text(encoding="utf-8") for file in sorted(MACROS.glob("*.sql"))}
     changed = [path for path, text in wanted.items() if _write(path, text)]
-    stale = [path for path in (models / GENERATED).rglob("*.yml") if path not in wanted]
+    generated = (*(models / GENERATED).rglob("*.yml"), *macros.rglob("*.sql"))
+    stale = [path for path in generated if path not in wanted]
     for path in stale:
         path.unlink()
     return (*changed, *stale)

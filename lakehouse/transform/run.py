@@ -17,8 +17,9 @@ from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Window
 from lakehouse.transform.dbt_process import Request, started
 from lakehouse.transform.events import BuildFinished, Event, ModelFinished, RawNode, Status, TestFinished, error_of
+from lakehouse.transform.folders import dbt_folder, work_folder
 from lakehouse.transform.manifest import Manifest
-from lakehouse.transform.project import dbt_arguments, dbt_folder, outcome, parse, work_folder
+from lakehouse.transform.project import dbt_arguments, outcome, parse
 from lakehouse.transform.source_line import source_line
 
 _KEPT_RUNS = 20

@@ -11,18 +11,23 @@ with compared as (
 versions as (
     select
         *,
-        lead(updated_at) over (partition by product_id order by updated_at) as next_version_at
+        -- What it was like before the first load nobody knows: the first version known holds from the creation on.
+        case
+            when lag(updated_at) over (partition by product_id order by updated_at) is null then created_at
+            else updated_at
+        end as valid_from,
+        lead(updated_at) over (partition by product_id order by updated_at) as valid_to
     from compared
     where changed
 )
 
 select
-    md5(concat_ws('|', product_id, epoch_us(updated_at))) as product_key,
+    md5(concat_ws('|', product_id, epoch_us(valid_from))) as product_key,
     product_id,
     name,
     category,
     price,
-    updated_at as valid_from,
-    next_version_at as valid_to,
-    next_version_at is null as is_current
+    valid_from,
+    valid_to,
+    valid_to is null as is_current
 from versions
