@@ -21,7 +21,7 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/lakehouse check
 
 test: .venv/.installed ## the tests (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST)
 
 bench: .venv/.installed ## the benchmarks (BENCH=name for one of them)
 	$(BIN)/python -m bench $(BENCH)

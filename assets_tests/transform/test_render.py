@@ -156,7 +156,7 @@ def test_only_what_changed_is_written_and_what_is_gone_is_removed(project: Setti
     (dbt,) = project.dbt
     first = render(read_tables(project.defs), dbt)
     times = {path: path.stat().st_mtime_ns for path in first}
-    assert len(first) == 15  # eleven of the contracts, four macros
+    assert len(first) == 16  # eleven of the contracts, five macros
 
     assert render(read_tables(project.defs), dbt) == ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lakehouse.cli import check, demo, query, service, settings, table, ui
+from lakehouse.cli import add, check, demo, new, query, run, service, settings, table, ui
 
 app = typer.Typer(
     name="lakehouse",
@@ -18,6 +18,9 @@ app.add_typer(demo.app, name="demo")
 app.command("ui")(ui.ui)
 app.command("query")(query.query)
 app.command("check")(check.check)
+app.command("add")(add.add)
+app.command("new")(new.new)
+app.command("run")(run.run)
 app.add_typer(table.app, name="table")
 app.add_typer(service.app, name="service")
 app.add_typer(settings.app, name="settings")
