@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -16,6 +15,9 @@ import duckdb
 import psycopg
 import pytest
 from pydantic import SecretStr
+
+from lakehouse.iceberg.query import run_query
+from lakehouse.settings import load_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-table.md"
 BLOCK = re.compile(r"^```(bash|yaml|sql)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -113,10 +115,8 @@ def follow(page: str, folder: Path, environment: dict[str, str]) -> Path:
     return folder
 
 
-def ask(project: Path, environment: dict[str, str], sql: str) -> list[dict[str, object]]:
-    command = [sys.executable, "-m", "lakehouse", "query", sql, "--json"]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
-    answer: list[dict[str, object]] = json.loads(done.stdout)
+def ask(project: Path, sql: str) -> list[dict[str, object]]:
+    answer: list[dict[str, object]] = run_query(load_settings(project), sql).to_pylist()
     return answer
 
 
@@ -130,28 +130,28 @@ def test_page_leads_from_an_empty_folder_to_the_original_figures(
         f"(select count(*) from bronze.{name}) as {name}"
         for name in ("flights", "weather", "planes", "airports", "airlines")
     )
-    assert ask(project, workplace, counts) == [
+    assert ask(project, counts) == [
         {"flights": 336_776, "weather": 26_115, "planes": 3_322, "airports": 1_458, "airlines": 16}
     ]
     sums = "select count(*) as n, sum(dep_delay)::bigint as late, sum(distance)::bigint as miles"
-    assert ask(project, workplace, f"{sums} from bronze.flights") == rows(original, f"{sums} from flights")
+    assert ask(project, f"{sums} from bronze.flights") == rows(original, f"{sums} from flights")
     weather = "select round(sum(temp), 3) as temp, count(wind_gust) as gusts, max(time_hour)::text as last"
-    assert ask(project, workplace, f"{weather} from bronze.weather") == rows(original, f"{weather} from weather")
+    assert ask(project, f"{weather} from bronze.weather") == rows(original, f"{weather} from weather")
 
-    by_day = ask(project, workplace, "select * from gold.flights_by_day order by flight_date")
+    by_day = ask(project, "select * from gold.flights_by_day order by flight_date")
     assert by_day == rows(
         original,
-        "select make_date(year, month, day)::text as flight_date, count(*) as flights, "
+        "select make_date(year, month, day) as flight_date, count(*) as flights, "
         "count_if(dep_time is null) as cancelled, sum(distance) filter (where dep_time is not null)::bigint as miles "
         "from flights group by all order by 1",
     )
     assert len(by_day) == 365
 
-    delays = "select flight_date::text as flight_date, carrier, airline, departed, round(dep_delay, 9) as dep_delay, "
+    delays = "select flight_date, carrier, airline, departed, round(dep_delay, 9) as dep_delay, "
     delays += "round(arr_delay, 9) as arr_delay from gold.delays order by 1, 2"
-    assert ask(project, workplace, delays) == rows(
+    assert ask(project, delays) == rows(
         original,
-        "select make_date(year, month, day)::text as flight_date, f.carrier, a.name as airline, "
+        "select make_date(year, month, day) as flight_date, f.carrier, a.name as airline, "
         "count(dep_time) as departed, round(avg(dep_delay), 9) as dep_delay, round(avg(arr_delay), 9) as arr_delay "
         "from flights f join airlines a using (carrier) group by all order by 1, 2",
     )

@@ -1,24 +1,26 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import typer
+import structlog
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lakehouse.cli.add import add
-from lakehouse.cli.new import new
-from lakehouse.cli.run import run
+from lakehouse.cli.app import app
 from lakehouse.contracts import read_tables
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import LoadResult, load
 from lakehouse.scaffold.project import new_project, write_project
 from lakehouse.scaffold.survey import Request, survey
 from lakehouse.scaffold.write import Plan, plan
+from lakehouse.services.endpoints import stop_services
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Table
+from lakehouse.telemetry import configure_logs
 
 Propose = Callable[..., Plan]
 Load = Callable[[], dict[str, LoadResult]]
@@ -26,15 +28,16 @@ Command = Callable[[Sequence[str]], Result]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """An empty project whose catalogue is a SQLite file, and which commands find."""
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """An empty project whose catalogue is a SQLite file, and which commands find. Its services end with the test."""
     folder = tmp_path / "mine"
     write_project(new_project(folder))
     state = folder / ".lakehouse"
     state.mkdir()
     monkeypatch.setenv("LAKEHOUSE_PROJECT", str(folder))
     monkeypatch.setenv("LAKEHOUSE_CATALOG__URI", f"sqlite:///{state}/catalog.db")
-    return load_settings(folder)
+    yield load_settings(folder)
+    stop_services(load_settings(folder))
 
 
 @pytest.fixture
@@ -69,10 +72,8 @@ def load_all(project: Settings) -> Load:
 
 
 @pytest.fixture
-def command() -> Command:
-    """Run `add`, `new` or `run`."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command("add")(add)
-    app.command("new")(new)
-    app.command("run")(run)
-    return lambda arguments: CliRunner().invoke(app, list(arguments))
+def command() -> Iterator[Command]:
+    """Run `lakehouse` with arguments, its log kept out of what it prints."""
+    configure_logs(json=False, level=logging.WARNING, stream=sys.__stderr__)
+    yield lambda arguments: CliRunner().invoke(app, list(arguments))
+    structlog.reset_defaults()

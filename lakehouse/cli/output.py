@@ -8,7 +8,6 @@ from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +16,6 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import Profile
 
 if TYPE_CHECKING:
     from lakehouse.orchestration.demo import Outcome
@@ -84,17 +82,19 @@ def show_failures(outcome: Outcome) -> None:
 
 
 def plain(value: object) -> object:
-    """What `json` cannot write, as something it can: dates as ISO text, decimals as exact text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Decimal | Path | Profile):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, bytes):
-        return value.hex()
+    """What `json` cannot write, as something it can: dates as ISO text, decimals with a fraction as exact text."""
+    match value:
+        case Enum():
+            return value.value
+        case datetime() | date():
+            return value.isoformat()
+        case Decimal():
+            # DuckDB's sums of integers are decimals without a fraction.
+            return int(value) if value.as_tuple().exponent == 0 else str(value)
+        case bytes():
+            return value.hex()
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return asdict(value)
     return str(value)
 
 

@@ -52,6 +52,7 @@ def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
             lake = Lake.open(settings)
             result = load(settings, lake, table, run_id=context.run.run_id)
             context.log.info(_sentence(table, result))
+            context.log_event(_observed(table, result))
             yield from _check_results(table, result)
             snapshot_id = result.commit.snapshot_id if result.commit else None
             metadata = table_metadata(table, lake.table(table.name), seconds=result.seconds, snapshot_id=snapshot_id)
@@ -94,6 +95,14 @@ def _check_results(table: Table, result: "LoadResult") -> Iterator[dg.AssetCheck
             "rows_quarantined": result.rows_quarantined,
             "table": f"quarantine.{table.domain}_{table.name.table}",
         },
+    )
+
+
+def _observed(table: Table, result: "LoadResult") -> dg.AssetObservation:
+    """What the load saw of its source, so that the external asset at the edge of the lineage has a history too."""
+    reached = {"lakehouse/reached": dg.MetadataValue.json(result.position)} if result.position is not None else {}
+    return dg.AssetObservation(
+        asset_key=source_key(table), metadata={"lakehouse/rows_read": result.rows_read, **reached}
     )
 
 

@@ -64,7 +64,7 @@ def _chain(
         if context.has_partition_key or context.has_partition_key_range:
             span = context.partition_time_window
             window = Window(span.start.date(), span.end.date())
-        with bound(run_id=context.run.run_id, asset=context.op.name):
+        with bound(run_id=context.run.run_id, asset=context.op_execution_context.op.name):
             yield from _Build(settings, declarations, context, window).outcomes()
 
     return models
@@ -85,8 +85,8 @@ class _Build:
         self._context = context
         self._window = window
         # A retried step is a new attempt at the same work: same key, so that what was written is found again.
-        self._run_key = f"{context.run.run_id}:{context.op.name}"
-        self._branch = f"run/{context.run.run_id[:8]}-{context.op.name}"
+        self._run_key = f"{context.run.run_id}:{context.op_execution_context.op.name}"
+        self._branch = f"run/{context.run.run_id[:8]}-{context.op_execution_context.op.name}"
         self._checks = {
             spec.metadata[NODE]: spec.key
             for spec in context.assets_def.check_specs

@@ -47,14 +47,15 @@ class ContractTranslator(DagsterDbtTranslator):
     def get_asset_check_spec(
         self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetCheckSpec | None:
-        """A test as a check that remembers which test it is and says what it demands."""
+        """A test as a check, named as the contract's rule, that remembers which test it is and says what it demands."""
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
         if spec is None:
             return None
         props = self.get_resource_props(manifest, unique_id)
-        return spec._replace(
-            metadata={**(spec.metadata or {}), NODE: unique_id}, description=props.get("description") or None
-        )
+        # The name that quarantined rows carry; dbt's own repeats the table, for it must be unique in the project.
+        name = props["config"].get("meta", {}).get("rule") or spec.name
+        metadata = {**(spec.metadata or {}), NODE: unique_id}
+        return spec._replace(name=name, metadata=metadata, description=_demand(props))
 
     def table_of(self, props: Mapping[str, Any]) -> Table | None:
         """The declared table behind a node, None for a staging view."""
@@ -67,6 +68,12 @@ class ContractTranslator(DagsterDbtTranslator):
 def relation(props: Mapping[str, Any]) -> tuple[str, str]:
     """Schema and name of a model's or source's relation."""
     return props["schema"], props.get("alias") or props.get("identifier") or props["name"]
+
+
+def _demand(props: Mapping[str, Any]) -> str | None:
+    """What a test asks of the data: in words where the contract has some, else as SQL."""
+    expression = (props.get("test_metadata") or {}).get("kwargs", {}).get("expression")
+    return props.get("description") or (f"`{expression}`" if expression else None)
 
 
 def _group(props: Mapping[str, Any]) -> str:

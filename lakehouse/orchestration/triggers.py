@@ -64,7 +64,7 @@ def _domains(declarations: Declarations) -> list[str]:
 def _landing_sensor(settings: Settings, table: Table) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{table.name.table}_landing",
-        asset_selection=dg.AssetSelection.keys(table_key(table.name)),
+        asset_selection=dg.AssetSelection.assets(table_key(table.name)),
         minimum_interval_seconds=_LANDING_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Loads {table.name} when files arrive or change in the landing folder.",
