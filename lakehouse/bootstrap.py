@@ -11,10 +11,24 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 MINIMUM = (3, 11)
 _LOCKS = ("deploy/uv.lock", "requirements.lock", "pyproject.toml")
+# What the commands and their child processes import.
+_WARM = (
+    "dagster_webserver.cli",
+    "lakehouse.cli.app",
+    "lakehouse.definitions",
+    "lakehouse.demo.api",
+    "lakehouse.iceberg.query",
+    "lakehouse.ingest",
+    "lakehouse.orchestration.demo",
+    "lakehouse.transform.dbt_main",
+    "sqlglot.lineage",
+)
 
 
 def main(root: Path | None = None) -> Path:
@@ -30,22 +44,14 @@ def main(root: Path | None = None) -> Path:
     sys.stderr.write("Installing the locked packages into .venv ...\n")
     if not python.exists():
         venv.create(folder, with_pip=True, clear=folder.exists())
-    _run(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "-r",
-        root / _LOCKS[0],
-    )
+    pip = (python, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    _run(*pip, "install", "--require-hashes", "-r", root / _LOCKS[0])
     uv = (python, "-m", "uv", "--quiet", "pip")
-    # An interpreter that writes no bytecode would compile thousands of modules anew in every process.
-    compiled = ("--compile-bytecode",) if sys.dont_write_bytecode else ()
-    _run(*uv, "install", "--python", python, "--require-hashes", *compiled, "-r", root / _LOCKS[1])
+    _run(*uv, "install", "--python", python, "--require-hashes", "-r", root / _LOCKS[1])
     _run(*uv, "install", "--python", python, "--no-deps", "--no-build-isolation", "--editable", root)
+    if sys.dont_write_bytecode:
+        # Else every process would compile its modules anew: import once, with writing on, what commands import.
+        _run(python, "-c", f"import {', '.join(_WARM)}", environment={"PYTHONDONTWRITEBYTECODE": ""})
     stamp.write_text(wanted, encoding="utf-8")
     return python
 
@@ -57,9 +63,10 @@ def _digest(root: Path) -> str:
     return digest.hexdigest()
 
 
-def _run(*command: str | Path) -> None:
+def _run(*command: str | Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
     # A broken download must not leave a stamp: the exit code ends the process here.
-    if code := subprocess.run([str(part) for part in command], check=False).returncode:  # noqa: S603  (our own words)
+    words = [str(part) for part in command]
+    if code := subprocess.run(words, check=False, env={**os.environ, **environment}).returncode:  # noqa: S603
         sys.exit(code)
 
 

@@ -184,9 +184,11 @@ def _secrets(project: Path, state: str | Path | None) -> dict[str, Any]:
     file = secrets_file(project / (os.environ.get("LAKEHOUSE_STATE") or state or _STATE))
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read", found=error.strerror, remedy="Mend its permissions.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         # The error names a line and column, never the text there.
         raise SettingsError(f"{file} is not valid TOML: {error}", remedy="Mend the file.") from None
 

@@ -36,8 +36,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting
     state.mkdir()
     monkeypatch.setenv("LAKEHOUSE_PROJECT", str(folder))
     monkeypatch.setenv("LAKEHOUSE_CATALOG__URI", f"sqlite:///{state}/catalog.db")
-    yield load_settings(folder)
-    stop_services(load_settings(folder))
+    settings = load_settings(folder)
+    yield settings
+    stop_services(settings)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ def main() -> None:
     from lakehouse.cli.app import app
     from lakehouse.cli.output import show_error
     from lakehouse.errors import LakehouseError
+    from lakehouse.storage import UNWRITABLE, no_room
     from lakehouse.telemetry import configure_logs
 
     # What a command has to say it prints; the log is for what it did not expect.
@@ -22,6 +23,12 @@ def main() -> None:
         app()
     except LakehouseError as error:
         show_error(error)
+        sys.exit(2)
+    except OSError as error:
+        # A disk may fill under any file that a command writes; whatever else the system refuses is a mistake of ours.
+        if error.errno not in UNWRITABLE or isinstance(error, ConnectionError):
+            raise
+        show_error(no_room(error))
         sys.exit(2)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from lakehouse.errors import ServiceError, StateError
+from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
+from lakehouse.storage import make_room
 
 _INSTANCE = """\
 # Written by `lakehouse` when missing; yours to change.
@@ -26,17 +27,10 @@ retention:
 
 def prepare_home(settings: Settings) -> Path:
     """Make DAGSTER_HOME with its `dagster.yaml`. Raises StateError when the folder cannot be written."""
-    home = settings.dagster_home
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        file = home / "dagster.yaml"
-        if not file.exists():
-            file.write_text(_INSTANCE, encoding="utf-8")
-    except OSError as error:
-        raise StateError(
-            f"the state folder {settings.state} cannot be written: {error.strerror}",
-            remedy="Free some space, mend its permissions, or set LAKEHOUSE_STATE to another folder.",
-        ) from error
+    home = make_room(settings.dagster_home)
+    file = home / "dagster.yaml"
+    if not file.exists():
+        file.write_text(_INSTANCE, encoding="utf-8")
     return home
 
 

@@ -59,7 +59,7 @@ def preview(table: Table, rows: pa.Table) -> str:
     """Up to ten rows as a Markdown table; values of personal columns are masked, long ones cut."""
     names = rows.column_names
     shown = (
-        (_cell(row[name], masked=name in table.personal_columns) for name in names)
+        [_cell(row[name], masked=name in table.personal_columns) for name in names]
         for row in rows.slice(0, PREVIEW_ROWS).to_pylist()
     )
     lines = (" | ".join(cells) for cells in (names, ["---"] * len(names), *shown))

@@ -5,10 +5,12 @@ An S3 client comes from outside (`boto3`); nothing here knows tables, sources or
 
 from lakehouse.storage.folder import FolderStore
 from lakehouse.storage.paths import child, from_uri, is_s3, local_path, normalise
+from lakehouse.storage.room import UNWRITABLE, make_room, no_room
 from lakehouse.storage.s3 import S3Store
 from lakehouse.storage.store import Store, StoredObject
 
 __all__ = [
+    "UNWRITABLE",
     "FolderStore",
     "S3Store",
     "Store",
@@ -17,5 +19,7 @@ __all__ = [
     "from_uri",
     "is_s3",
     "local_path",
+    "make_room",
+    "no_room",
     "normalise",
 ]

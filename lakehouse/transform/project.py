@@ -16,6 +16,7 @@ from pathlib import Path
 from lakehouse.contracts import read_tables
 from lakehouse.errors import LakehouseError, TransformError
 from lakehouse.settings import Settings
+from lakehouse.storage import make_room
 from lakehouse.transform.dbt_process import Request, started
 from lakehouse.transform.events import error_of
 from lakehouse.transform.folders import dbt_folder, manifest_file
@@ -33,7 +34,7 @@ def parse(settings: Settings) -> Path:
     """
     dbt, manifest = dbt_folder(settings), manifest_file(settings)
     target, stamp = manifest.parent, manifest.with_name("inputs.sha256")
-    target.mkdir(parents=True, exist_ok=True)
+    make_room(target)
     with _alone(target):
         if manifest.is_file() and stamp.is_file() and stamp.read_text() == _fingerprint(settings, dbt):
             return manifest
@@ -51,10 +52,14 @@ def dbt_arguments(command: str, dbt: Path, target: Path) -> tuple[str, ...]:
 
 
 def outcome(error: LakehouseError | None, log: Path, *, ended: bool) -> None:
-    """Raise what kept dbt from running; TransformError with the end of its log when it died without a word."""
+    """Raise what kept dbt from running; TransformError with the end of its log when it died without a word.
+
+    StateError when it died because the folder of the log takes nothing more.
+    """
     if error is not None:
         raise error
     if not ended:
+        make_room(log.parent)  # On a full disk the log is empty, and that is the reason.
         tail = " ".join(log.read_text(encoding="utf-8", errors="replace").split("\n")[-4:]).strip()
         raise TransformError(
             "dbt's process ended without a report",
