@@ -63,10 +63,11 @@ class Ui:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     found = shutil.which("chromium")
-    if found is None:
+    if not found:
         reason = "the browser test needs Debian's chromium: apt-get install chromium"
         # A pipeline that lost its browser must say so; a newcomer's machine may go without.
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        stop(reason)
     return found
 
 

@@ -51,14 +51,17 @@ def run_tables_now(
     With `staging`, the bronze tables' own staging views are made too. Raises SettingsError for a name that no contract
     declares, and for a table built by days without a window.
     """
+    from lakehouse.contracts import read_tables
     from lakehouse.orchestration.demo import Outcome
     from lakehouse.orchestration.home import open_instance
     from lakehouse.orchestration.project import definitions, prepare
     from lakehouse.orchestration.runs import run_tables
 
     with err.status("reading contracts and models") as status:
-        declarations = prepare(settings)
+        # A name that is wrong is said before anything is started for it.
+        declarations = read_tables(settings.defs)
         _check(declarations, names, window)
+        prepare(settings)
         defs = definitions(settings)
         outcome = Outcome()
         bronze = [name for name in names if name.layer is Layer.BRONZE]

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from lakehouse.cli.output import err
-from lakehouse.orchestration.home import check_port, child_environment
 from lakehouse.settings import Settings, load_settings
 
 
 def ui() -> None:
     """Open the Dagster UI over the project's tables, runs, schedules and sensors (Ctrl-C ends it)."""
+    from lakehouse.orchestration.home import check_port, child_environment
     from lakehouse.orchestration.project import prepare
 
     settings = load_settings()

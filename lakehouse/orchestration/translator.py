@@ -72,8 +72,8 @@ def relation(props: Mapping[str, Any]) -> tuple[str, str]:
 
 def _demand(props: Mapping[str, Any]) -> str | None:
     """What a test asks of the data: in words where the contract has some, else as SQL."""
-    expression = (props.get("test_metadata") or {}).get("kwargs", {}).get("expression")
-    return props.get("description") or (f"`{expression}`" if expression else None)
+    asked = props.get("description") or (props.get("test_metadata") or {}).get("kwargs", {}).get("expression")
+    return str(asked) if asked else None
 
 
 def _group(props: Mapping[str, Any]) -> str:

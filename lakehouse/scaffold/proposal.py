@@ -46,7 +46,7 @@ def propose(candidate: Candidate, *, domain: str, connection: str, prefix: str =
     found = profile(candidate.sample, candidate.columns)
     # A database says what its keys are; a column of it that happens to repeat nothing is none.
     from_data = all(column.nullable is None for column in candidate.columns)
-    key = candidate.primary_key or (found.key if True else ())
+    key = candidate.primary_key or (found.key if from_data else ())
     columns = tuple(_column(column, found, key) for column in candidate.columns)
     name = TableName(Layer.BRONZE, f"{prefix}{candidate.table}")
     limits = {

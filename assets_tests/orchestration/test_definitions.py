@@ -1,0 +1,170 @@
+"""Everything that Dagster shows follows from contracts and models, and loading it touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lakehouse.contracts import Declarations
+from lakehouse.errors import TransformError
+from lakehouse.orchestration.project import definitions
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tables import Layer, TableName
+
+Specs = dict[str, dg.AssetSpec]
+
+
+def test_loading_starts_nothing_and_writes_nothing(ready: Settings) -> None:
+    before = sorted(path for path in ready.state.rglob("*"))
+    dg.Definitions.validate_loadable(definitions(ready))
+    assert sorted(path for path in ready.state.rglob("*")) == before
+    # Compiled models, and no server, catalog, warehouse or instance.
+    assert {path.name for path in ready.state.iterdir()} == {"dbt"}
+
+
+def test_without_compiled_models_the_remedy_is_named(ready: Settings, tmp_path: Path) -> None:
+    with pytest.raises(TransformError, match="lakehouse check"):
+        definitions(load_settings(ready.project, state=str(tmp_path)))
+
+
+def test_every_contract_is_an_asset_and_nothing_is_an_asset_without(specs: Specs, declarations: Declarations) -> None:
+    tables = {name for name in specs if name.partition(".")[0] in {"bronze", "silver", "gold"}}
+    assert tables == {str(name) for name in declarations}
+    assert {name.partition(".")[0] for name in set(specs) - tables} == {"source", "staging"}
+
+
+def test_every_table_says_whose_it_is_what_it_is_and_how_fresh(specs: Specs, declarations: Declarations) -> None:
+    for name, table in declarations.items():
+        spec = specs[str(name)]
+        assert spec.description == table.description
+        assert len(spec.description or "") > 10, name
+        assert list(spec.owners) == list(table.owners) != []
+        assert spec.freshness_policy is not None, name
+        assert spec.metadata["dagster/table_name"] == str(name)
+        assert spec.metadata["dagster/storage_kind"] == "iceberg"
+        assert Path(spec.metadata["lakehouse/contract"].value).is_file()
+        assert all(column.description for column in table.columns), name
+
+
+def test_groups_kinds_and_tags_follow_from_where_the_contract_lies(specs: Specs, declarations: Declarations) -> None:
+    for name, table in declarations.items():
+        spec = specs[str(name)]
+        assert spec.group_name == f"{table.domain}_{name.layer.value}"
+        assert set(spec.kinds) == {"iceberg", "python" if name.layer is Layer.BRONZE else "dbt"}
+        assert (spec.tags["domain"], spec.tags["layer"]) == (table.domain, name.layer.value)
+    assert {spec.group_name for name, spec in specs.items() if name.startswith("staging.")} == {"shop_staging"}
+    assert {spec.group_name for name, spec in specs.items() if name.startswith("source.")} == {"shop_sources"}
+
+
+def test_the_daily_chain_shares_its_days_and_nothing_else_has_any(specs: Specs, declarations: Declarations) -> None:
+    daily = {name for name, spec in specs.items() if spec.partitions_def is not None}
+    assert daily == {"silver.orders", "gold.fct_orders", "gold.daily_revenue"}
+    assert daily == {str(name) for name, table in declarations.items() if table.windowed}
+    assert {specs[name].partitions_def for name in daily} == {dg.DailyPartitionsDefinition(start_date="2026-01-01")}
+
+
+def test_columns_are_those_of_the_contract_with_personal_ones_marked(specs: Specs, declarations: Declarations) -> None:
+    for name, table in declarations.items():
+        shown = {column.name: column for column in specs[str(name)].metadata["dagster/column_schema"].columns}
+        assert list(shown) == [column.name for column in table.stored_columns]
+        assert {column for column, one in shown.items() if "personal" in one.tags} == table.personal_columns
+        assert {column for column, one in shown.items() if not one.constraints.nullable} == {
+            column.name for column in table.stored_columns if column.required
+        }
+    assert declarations[TableName.parse("bronze.customers")].personal_columns >= {"email", "phone", "name", "address"}
+
+
+def test_lineage_runs_from_the_sources_to_gold(defs: dg.Definitions, specs: Specs) -> None:
+    def above(name: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            for dep in specs[waiting.pop()].deps:
+                parent = ".".join(dep.asset_key.path)
+                if parent not in found:
+                    found.add(parent)
+                    waiting.append(parent)
+        return found
+
+    sources = {name for name in above("gold.daily_revenue") if name.startswith("source.")}
+    assert sources == {
+        "source.shop.orders",
+        "source.shop.order_items",
+        "source.shop.customers",
+        "source.landing.payments",
+        "source.rates.rates",
+    }
+    external = {".".join(key.path) for key in defs.resolve_asset_graph().external_asset_keys}
+    assert external == {name for name in specs if name.startswith("source.")}
+
+
+def test_every_table_has_checks_and_bronze_a_blocking_balance(defs: dg.Definitions, declarations: Declarations) -> None:
+    checks = list(defs.resolve_asset_graph().asset_check_keys)
+    checked = {".".join(check.asset_key.path) for check in checks}
+    assert {str(name) for name in declarations} <= checked
+    for name, table in declarations.items():
+        own = {check.name for check in checks if list(check.asset_key.path) == list(name.key)}
+        if name.layer is Layer.BRONZE:
+            assert {"every_row_accounted_for", "no_row_quarantined"} <= own
+        else:
+            rules = len(table.rules) + len(table.table_rules)
+            assert len(own) >= min(rules, 1 + len(table.primary_key)), name
+
+
+def test_what_starts_by_itself_is_switched_on(defs: dg.Definitions) -> None:
+    repository = defs.get_repository_def()
+    assert {job.name for job in repository.get_all_jobs()} >= {"shop_bronze"}
+    (schedule,) = repository.schedule_defs
+    assert (schedule.name, schedule.cron_schedule) == ("shop_nightly", "0 2 * * *")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    (sensor,) = repository.sensor_defs
+    assert (sensor.name, sensor.default_status) == ("payments_landing", dg.DefaultSensorStatus.RUNNING)
+
+
+def test_the_landing_sensor_asks_for_one_load_a_delivery(defs: dg.Definitions, ready: Settings) -> None:
+    landing = ready.state / "landing" / "payments"
+    sensor = defs.get_repository_def().get_sensor_def("payments_landing")
+    try:
+        landing.mkdir(parents=True)
+        (landing / "payments-2026-01-01.jsonl").write_text('{"payment_id": "P1"}\n')
+        first = sensor.evaluate_tick(dg.build_sensor_context())
+        again = sensor.evaluate_tick(dg.build_sensor_context(cursor=first.cursor))
+        (landing / "payments-2026-01-02.jsonl").write_text('{"payment_id": "P2"}\n')
+        more = sensor.evaluate_tick(dg.build_sensor_context(cursor=again.cursor))
+    finally:
+        for file in landing.glob("*"):
+            file.unlink()
+        landing.rmdir()
+        landing.parent.rmdir()
+    assert [len(tick.run_requests or ()) for tick in (first, again, more)] == [1, 0, 1]
+    assert again.skip_message == "no file arrived or changed"
+    keys = {request.run_key for tick in (first, more) for request in tick.run_requests or ()}
+    assert len(keys) == 2
+
+
+IMPORTS = """
+import json, sys, time
+from importlib import import_module
+figures = {}
+for name in ("lakehouse", "dagster", "dagster_dbt", "lakehouse.definitions"):
+    begun = time.perf_counter()
+    import_module(name)
+    figures[name] = round(time.perf_counter() - begun, 3)
+heavy = ("pyiceberg", "duckdb", "adbc_driver_postgresql", "great_expectations", "httpx", "psycopg")
+print(json.dumps({"seconds": figures, "heavy": [name for name in heavy if name in sys.modules]}))
+"""
+
+
+def test_importing_the_definitions_brings_none_of_what_only_runs_need(record_property: pytest.RecordProperty) -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # For people: seconds beyond what Dagster costs. No limit here: a machine may be busy.
+    for name, seconds in found["seconds"].items():
+        record_property(f"import_{name}_s", seconds)
+    assert found["heavy"] == []
