@@ -22,10 +22,8 @@ CUSTOMERS = TableName(Layer.BRONZE, "customers")
 
 
 def unreachable() -> None:
-    try:
-        raise ConnectionRefusedError(111, "refused: password=hunter2")
-    except ConnectionRefusedError as error:
-        raise SourceUnreachable("source 'erp' does not answer", found="refused", remedy="Start it.") from error
+    cause = ConnectionRefusedError(111, "refused: password=hunter2")
+    raise SourceUnreachable("source 'erp' does not answer", found="refused", remedy="Start it.") from cause
 
 
 def rejected() -> None:

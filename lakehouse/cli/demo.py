@@ -35,8 +35,13 @@ def demo(
     context: typer.Context,
     *,
     days: Annotated[int, typer.Option(min=1, max=200, help="How many days the shop lives.")] = 30,
-    scale: Annotated[float, typer.Option(min=0.01, help="1 is 2,000 customers and 20,000 orders in 30 days.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 7,
+    scale: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="1, the default of a new shop, is 2,000 customers and 20,000 orders in 30 days."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same shop; default of a new shop: 7.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the shop, load it after day 10, 20 and 30, and print what came out."""

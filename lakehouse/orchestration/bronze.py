@@ -11,7 +11,6 @@ from lakehouse.orchestration.metadata import table_metadata
 from lakehouse.orchestration.specs import source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Table
-from lakehouse.telemetry import bound
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
@@ -47,6 +46,7 @@ def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
     def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         from lakehouse.iceberg import Lake
         from lakehouse.ingest import load
+        from lakehouse.telemetry import bound
 
         with bound(run_id=context.run.run_id, asset=str(table.name)):
             lake = Lake.open(settings)

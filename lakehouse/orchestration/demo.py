@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
 
 import dagster as dg
@@ -106,10 +106,11 @@ class DemoRuns:
 
     def _load(self, instance: dg.DagsterInstance, outcome: Outcome, say: Say, *, everything: bool) -> bool:
         say("loading bronze")
+        begun = datetime.now(UTC)
         loaded = run_tables(self._defs, instance, self._names({Layer.BRONZE}))
         if not outcome.add(loaded):
             return False
-        window = _hull(self._known_days() if everything else loaded.windows)
+        window = _hull(self._known_days() if everything else [*loaded.windows, *self._days_referred_to(begun)])
         # Without a changed day the chain has nothing to do, the other models still may.
         models = [
             t.name for t in self._tables if t.name.layer in {Layer.SILVER, Layer.GOLD} and (window or not t.windowed)
@@ -126,6 +127,22 @@ class DemoRuns:
                 first, last = (column[0].as_py() for column in run_query(self._settings, sql).columns)
                 if first is not None:
                     yield Window.of_days(first, last)
+
+    def _days_referred_to(self, since: datetime) -> Iterable[Window]:
+        """The days of the chain's rows that others loaded `since` refer to: a payment may come long after its order."""
+        from lakehouse.iceberg.query import run_query
+
+        bronze = [table for table in self._tables if table.name.layer is Layer.BRONZE]
+        for root in bronze:
+            for table in bronze if root.window_column and root.primary_key else ():
+                if table.window_column or not {*root.primary_key} <= {column.name for column in table.columns}:
+                    continue
+                sql = (
+                    f"select distinct cast({root.window_column} as date) from {root.name}"
+                    f" join {table.name} as new using ({', '.join(root.primary_key)}) where new._extracted_at >= $1"
+                )
+                for day in run_query(self._settings, sql, [since]).column(0).to_pylist():
+                    yield Window.of_days(day, day)
 
     def _names(self, layers: set[Layer]) -> list[TableName]:
         return [table.name for table in self._tables if table.name.layer in layers]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.services.pages import page_url, pages_folder
 from lakehouse.settings import Settings
 from lakehouse.tables import TableName
 
@@ -25,6 +24,7 @@ def project_lineage(settings: Settings, declarations: Declarations) -> dict[Tabl
 
 def draw_pages(settings: Settings, declarations: Declarations) -> None:
     """Write one page a table, for the UI to link to."""
+    from lakehouse.services.pages import pages_folder
     from lakehouse.transform.lineage_page import draw_lineage
 
     lineage = project_lineage(settings, declarations)
@@ -36,4 +36,6 @@ def draw_pages(settings: Settings, declarations: Declarations) -> None:
 
 def lineage_url(settings: Settings, name: TableName) -> str | None:
     """Where the page of a table is served, None while nothing serves it."""
+    from lakehouse.services.pages import page_url
+
     return page_url(settings, f"lineage/{name}.html")

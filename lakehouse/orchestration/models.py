@@ -21,11 +21,11 @@ from lakehouse.orchestration.specs import days_from, table_key
 from lakehouse.orchestration.translator import NODE, ContractTranslator
 from lakehouse.settings import Settings
 from lakehouse.tables import Table, TableName, Window
-from lakehouse.telemetry import Meter, bound
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
     from lakehouse.iceberg import Lake
+    from lakehouse.telemetry import Meter
     from lakehouse.transform.events import Event, ModelFinished, TestFinished
     from lakehouse.transform.lineage import Columns
 
@@ -60,6 +60,8 @@ def _chain(
         pool="dbt" if start is None else f"dbt:{start}",
     )
     def models(context: dg.AssetExecutionContext) -> Iterator[Outcome]:
+        from lakehouse.telemetry import bound
+
         window = None
         if context.has_partition_key or context.has_partition_key_range:
             span = context.partition_time_window
@@ -100,6 +102,7 @@ class _Build:
     def outcomes(self) -> Iterator[Outcome]:
         """Build, audit and publish; yields every check, then every table that became visible. Raises dg.Failure."""
         from lakehouse.iceberg import Lake
+        from lakehouse.telemetry import Meter
         from lakehouse.transform.folders import manifest_path
         from lakehouse.transform.manifest import Manifest
         from lakehouse.transform.publish import decide, publish_models
@@ -129,7 +132,7 @@ class _Build:
             held = "; ".join(f"{name}: {reason}" for name, reason in decision.hold.items())
             raise dg.Failure(f"kept on branch {self._branch}, main unchanged: {held}", allow_retries=False)
 
-    def _seen(self, event: "Event", meter: Meter) -> Iterator[dg.AssetCheckResult]:
+    def _seen(self, event: "Event", meter: "Meter") -> Iterator[dg.AssetCheckResult]:
         from lakehouse.transform.events import ModelFinished, TestFinished
 
         if isinstance(event, TestFinished):

@@ -35,7 +35,8 @@ def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind:
         tags={"domain": table.domain, "layer": table.name.layer.value, **table.tags},
         metadata={
             **storage_metadata(table),
-            "lakehouse/contract": dg.MetadataValue.path(str(table.file)),
+            # From the folder of definitions on: the same on every machine.
+            "lakehouse/contract": dg.MetadataValue.path("/".join(table.file.parts[-4:])),
             "lakehouse/primary_key": ", ".join(table.primary_key) or "none",
             "lakehouse/written_by": f"append ({table.load.source})" if table.load else table.strategy.value,
         },
