@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from lakehouse.services.postgres import EmbeddedPostgres
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from lakehouse.iceberg import Lake
+
+# Examples may take as long as a busy machine makes them take.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 

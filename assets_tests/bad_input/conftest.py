@@ -103,10 +103,12 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, postgres: EmbeddedPostgres)
     address = _guarded(postgres)
     with (project.folder / "pyproject.toml").open("a") as file:
         file.write(f'\n[tool.lakehouse.sources.erp]\nkind = "postgres"\nurl = "{address}"\n')
-    made = project.run("run", "bronze.things", "silver.things")
-    assert made.returncode == 0, made.stderr
-    yield project
-    project.run("service", "down")
+    try:
+        made = project.run("run", "bronze.things", "silver.things")
+        assert made.returncode == 0, made.stderr
+        yield project
+    finally:
+        project.run("service", "down")
 
 
 @pytest.fixture

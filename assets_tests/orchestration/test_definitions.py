@@ -157,7 +157,8 @@ for name in ("lakehouse", "dagster", "dagster_dbt", "lakehouse.definitions"):
     begun = time.perf_counter()
     import_module(name)
     figures[name] = round(time.perf_counter() - begun, 3)
-heavy = ("pyiceberg", "structlog", "sqlalchemy", "dbt.cli.main", "adbc_driver_postgresql", "great_expectations", "httpx", "psycopg")
+heavy = ["pyiceberg", "structlog", "sqlalchemy", "dbt.cli.main", "adbc_driver_postgresql", "httpx", "psycopg"]
+heavy += ["great_expectations"]
 print(json.dumps({"seconds": figures, "heavy": [name for name in heavy if name in sys.modules]}))
 """
 
