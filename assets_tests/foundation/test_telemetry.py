@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.telemetry import Meter, Progress, bound, configure_logs, listening, report
+from lakehouse.telemetry import Meter, Progress, bound, configure_logs, listening, report, run_logs
 
 
 @pytest.fixture
@@ -129,3 +129,19 @@ def test_lines_below_the_level_are_not_written() -> None:
     assert "loud" in stream.getvalue()
     assert "rows" in stream.getvalue()
     assert "\x1b" not in stream.getvalue(), "colours are for terminals"
+
+
+def test_a_run_chooses_a_format_only_where_the_process_has_none(
+    lines: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_logs(json=False, run_id="r1"):
+        structlog.get_logger("test").info("loaded")
+    (line,) = logged(lines)
+    assert (line["event"], line["run_id"]) == ("loaded", "r1"), "the process's own format stays"
+
+    structlog.reset_defaults()
+    with run_logs(json=True, run_id="r2"):
+        structlog.get_logger("test").info("loaded")
+    structlog.reset_defaults()
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["run_id"]) == ("loaded", "r2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,12 +21,9 @@ def ui() -> None:
     err.print(f"Dagster is starting at http://{settings.ui.host}:{settings.ui.port} (Ctrl-C ends it)")
     command = [str(Path(sys.executable).with_name("dagster")), "dev", *_location(settings)]
     command += ["-h", settings.ui.host, "-p", str(settings.ui.port)]
-    process = subprocess.Popen(command, cwd=settings.project, env={**os.environ, **child_environment(settings)})  # noqa: S603
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        code = process.wait()
-    sys.exit(code)
+    os.chdir(settings.project)
+    # Not as a child: what is sent to this process, Ctrl-C or a service manager's TERM, must reach Dagster itself.
+    os.execve(command[0], command, {**os.environ, **child_environment(settings)})  # noqa: S606  (our own words)
 
 
 def _location(settings: Settings) -> list[str]:

@@ -47,9 +47,9 @@ def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
     def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         from lakehouse.iceberg import Lake
         from lakehouse.ingest import load
-        from lakehouse.telemetry import bound
+        from lakehouse.telemetry import run_logs
 
-        with bound(run_id=context.run.run_id, asset=str(table.name)):
+        with run_logs(json=settings.json_logs, run_id=context.run.run_id, asset=str(table.name)):
             lake = Lake.open(settings)
             result = load(settings, lake, table, run_id=context.run.run_id)
             context.log.info(_sentence(table, result))

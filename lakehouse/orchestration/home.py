@@ -45,6 +45,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(prepare_home(settings)),
         "LAKEHOUSE_PROJECT": str(settings.project),
         "LAKEHOUSE_PROFILE": settings.profile.value,
+        "LAKEHOUSE_JSON_LOGS": "true",
         # `dagster dev` announces its own successor at each start, which is nothing that a user of ours could act on.
         "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
     }

@@ -60,14 +60,17 @@ def _chain(
         pool="dbt" if start is None else f"dbt:{start}",
     )
     def models(context: dg.AssetExecutionContext) -> Iterator[Outcome]:
-        from lakehouse.telemetry import bound
+        from lakehouse.telemetry import run_logs
 
         window = None
         if context.has_partition_key or context.has_partition_key_range:
             span = context.partition_time_window
             window = Window(span.start.date(), span.end.date())
-        with bound(run_id=context.run.run_id, asset=context.op_execution_context.op.name):
-            yield from _Build(settings, declarations, context, window).outcomes()
+        name = context.op_execution_context.op.name
+        # A retried step is a new attempt at the same work: same key, so that what was written is found again.
+        run_key = f"{context.run.run_id}:{name}"
+        with run_logs(json=settings.json_logs, run_id=context.run.run_id, asset=name, run_key=run_key):
+            yield from _Build(settings, declarations, context, window, run_key).outcomes()
 
     return models
 
@@ -81,13 +84,13 @@ class _Build:
         declarations: "Declarations",
         context: dg.AssetExecutionContext,
         window: Window | None,
+        run_key: str,
     ) -> None:
         self._settings = settings
         self._declarations = declarations
         self._context = context
         self._window = window
-        # A retried step is a new attempt at the same work: same key, so that what was written is found again.
-        self._run_key = f"{context.run.run_id}:{context.op_execution_context.op.name}"
+        self._run_key = run_key
         self._branch = f"run/{context.run.run_id[:8]}-{context.op_execution_context.op.name}"
         self._checks = {
             spec.metadata[NODE]: spec.key

@@ -3,7 +3,7 @@
 What is logged, and when, is said where it happens.
 """
 
-from lakehouse.telemetry.logs import bound, configure_logs
+from lakehouse.telemetry.logs import bound, configure_logs, run_logs
 from lakehouse.telemetry.progress import Meter, Progress, listening, report
 
-__all__ = ["Meter", "Progress", "bound", "configure_logs", "listening", "report"]
+__all__ = ["Meter", "Progress", "bound", "configure_logs", "listening", "report", "run_logs"]

@@ -32,6 +32,15 @@ def configure_logs(*, json: bool, level: int = logging.INFO, stream: TextIO | No
 
 
 @contextmanager
+def run_logs(*, json: bool, **values: str) -> Iterator[None]:
+    """The logs of a run of Dagster: `values` bound, and a format chosen unless the process has one (the CLI does)."""
+    if not structlog.is_configured():
+        configure_logs(json=json)
+    with bound(**values):
+        yield
+
+
+@contextmanager
 def bound(**values: str) -> Iterator[None]:
     """Bind values (`run_id`, `asset`, `run_key`) to every line logged inside the block, in this thread or task."""
     with structlog.contextvars.bound_contextvars(**values):

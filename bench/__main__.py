@@ -1,0 +1,24 @@
+"""`python -m bench [NAME ...]`: run the benchmarks named, or all of them."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+_NOT_BENCHMARKS = {"__init__", "__main__", "report"}
+
+
+def main() -> None:
+    """Run one after the other: they would disturb each other's figures."""
+    known = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _NOT_BENCHMARKS)
+    wanted = sys.argv[1:] or known
+    if unknown := [name for name in wanted if name not in known]:
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
+    for name in wanted:
+        sys.argv = [name]
+        runpy.run_module(f"bench.{name}", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What every benchmark prints and writes: figures, units in their keys, and ratios, above 1 where ours is better."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_MB = 2**20
+# The kernel counts kibibytes on Linux and bytes on macOS.
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / _MB
+
+
+def report(name: str, figures: Mapping[str, float], ratios: Mapping[str, float], file: Path | None) -> None:
+    """Print a table; write JSON where a file is named."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    machine = {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "python": platform.python_version()}
+    print(f"{name}  ({machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']})")
+    for key, value in {**figures, **ratios}.items():
+        print(f"  {key:<32} {value:>12,.3f}")
+    if file is not None:
+        content = {"name": name, "machine": machine, "figures": dict(figures), "ratios": dict(ratios)}
+        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
