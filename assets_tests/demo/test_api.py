@@ -154,9 +154,10 @@ def embedded(tmp_path: Path) -> Iterator[Settings]:
 
 
 def test_the_project_runs_its_own_shop(embedded: Settings) -> None:
-    assert [(one.name, one.running) for one in services_status(embedded)] == [("postgres", False), ("rates", False)]
+    names = ["postgres", "pages", "rates"]
+    assert [(one.name, one.running) for one in services_status(embedded)] == [(name, False) for name in names]
     started = ensure_services(embedded)
-    assert [(one.name, one.running) for one in started] == [("postgres", True), ("rates", True)]
+    assert [(one.name, one.running) for one in started] == [(name, True) for name in names]
     assert ensure_services(embedded) == started
     shop = open_shop(embedded, scale=0.01, seed=7)
     shop.advance(2)
@@ -169,7 +170,7 @@ def test_the_project_runs_its_own_shop(embedded: Settings) -> None:
     assert answer.json()["rates"] == _expected(day_of(2))
 
     stopped = stop_services(embedded)
-    assert [(one.name, one.running) for one in stopped] == [("postgres", False), ("rates", False)]
+    assert [(one.name, one.running) for one in stopped] == [(name, False) for name in names]
     ensure_services(embedded)
     assert open_shop(embedded).day == 2
     assert httpx.get(http_url(embedded, "embedded://rates") + "/rates").json()["rates"] == _expected(day_of(2))

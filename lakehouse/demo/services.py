@@ -9,8 +9,7 @@ from pydantic import SecretStr
 from lakehouse.demo.calendar import Scale
 from lakehouse.demo.shop import Shop, stored_shop
 from lakehouse.errors import SettingsError
-from lakehouse.services import endpoints
-from lakehouse.services.pages import pages_service
+from lakehouse.services import endpoints, pages
 from lakehouse.services.status import ServiceSpec, Status
 from lakehouse.settings import FilesSource, PostgresSource, Settings
 
@@ -47,17 +46,23 @@ def rates_service(settings: Settings) -> ServiceSpec:
 def ensure_services(settings: Settings) -> tuple[Status, ...]:
     """Start what this project runs itself: PostgreSQL, its pages, and the rates where it names them. Idempotent."""
     wanted = _RATES in endpoints.embedded_http_names(settings) and _SHOP in settings.sources
-    return endpoints.start_services(settings, [pages_service(settings), *([rates_service(settings)] if wanted else [])])
+    return endpoints.start_services(
+        settings, [pages.pages_service(settings), *([rates_service(settings)] if wanted else [])]
+    )
 
 
 def services_status(settings: Settings) -> tuple[Status, ...]:
     """What runs and what does not; starts nothing."""
-    return endpoints.services_status(settings, endpoints.embedded_http_names(settings))
+    return endpoints.services_status(settings, _names(settings))
 
 
 def stop_services(settings: Settings) -> tuple[Status, ...]:
     """Stop everything. State stays."""
-    return endpoints.stop_services(settings, endpoints.embedded_http_names(settings))
+    return endpoints.stop_services(settings, _names(settings))
+
+
+def _names(settings: Settings) -> tuple[str, ...]:
+    return (pages.NAME, *endpoints.embedded_http_names(settings))
 
 
 def _shop_url(settings: Settings) -> SecretStr:
