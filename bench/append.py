@@ -97,9 +97,10 @@ def main() -> None:
     if words.stream:
         print(stream(words.rows))
         return
-    ours, theirs = side_by_side(words.rows, words.rounds)
+    # First, while this process is small: on Linux a child's peak begins with that of the process which started it.
     command = [sys.executable, "-m", "bench.append", "--stream", "--rows", str(10 * words.rows)]
     grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+    ours, theirs = side_by_side(words.rows, words.rounds)
     figures = {
         "append_s": ours,
         "append_pyiceberg_s": theirs,
