@@ -91,14 +91,17 @@ def test_row_rules_are_tests_of_their_column_or_of_the_table() -> None:
     assert pair["config"] == {"severity": "warn", "meta": {"rule": "pair"}}
 
 
-def test_what_every_write_proves_is_not_tested_again() -> None:
+def test_what_every_write_proves_is_tested_again_of_keys_only() -> None:
+    columns = (*ORDERS.columns, Column("placed", "date", required=True))
     rules = (
         Rule("id_not_null", '"id" is not null', column="id"),
+        Rule("placed_not_null", '"placed" is not null', column="placed"),
         Rule("email_not_null", '"email" is not null', column="email"),  # a rule, but the column is not required
     )
 
-    assert [body["name"] for _, body in rendered_tests(replace(ORDERS, rules=rules))] == [
-        "silver_orders_email_not_null"
+    assert [(kind, body["name"]) for kind, body in rendered_tests(replace(ORDERS, columns=columns, rules=rules))] == [
+        ("not_null", "silver_orders_id_not_null"),
+        ("expression_is_true", "silver_orders_email_not_null"),
     ]
 
 

@@ -129,8 +129,11 @@ def _tests(table: Table) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str
 
     required = {not_null(column.name) for column in table.stored_columns if column.required}
     for rule in table.rules:
-        if rule.predicate not in required:  # no write lets a NULL into a required column (`write.py`)
+        if rule.predicate not in required:
             add(rule.column, rule, {"expression_is_true": {"arguments": {"expression": _text(rule.predicate)}}})
+        elif rule.column in table.primary_key:
+            # No write lets a NULL into a required column (`write.py`), so that only keys are looked at once more.
+            add(rule.column, rule, {"not_null": {}})
     for table_rule in table.table_rules:
         column, test = _table_test(table_rule, table)
         if test is not None:
