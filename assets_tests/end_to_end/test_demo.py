@@ -433,7 +433,7 @@ def test_a_table_is_one_file_and_a_model_one_more(demo: Demo, copy: Path) -> Non
     assert made.returncode == 0, made.stderr
     tables = {row["table"]: row for row in json.loads(made.stdout)["tables"]}
     assert {name: row["rows"] for name, row in tables.items()} == {"bronze.returns": 5, "silver.returns": 5}
-    # From the contracts alone: balance and quarantine; unique key, order known. The table itself refuses NULLs.
+    # From the contracts alone: balance and quarantine; key unique and not null, order known.
     assert (tables["bronze.returns"]["passed"], tables["bronze.returns"]["failed"]) == (2, 0)
     assert (tables["silver.returns"]["passed"], tables["silver.returns"]["failed"]) == (3, 0)
     assert demo.rows("select distinct reason from silver.returns") == [("BROKEN",)]

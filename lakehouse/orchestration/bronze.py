@@ -57,7 +57,9 @@ def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
             yield from _check_results(table, result, _rows_waiting(lake, table))
             snapshot_id = result.commit.snapshot_id if result.commit else None
             metadata = table_metadata(table, lake.table(table.name), seconds=result.seconds, snapshot_id=snapshot_id)
-            yield dg.MaterializeResult(asset_key=table_key(table.name), metadata={**metadata, **_load_metadata(result)})
+            yield dg.MaterializeResult(
+                asset_key=table_key(table.name), metadata={**metadata, **_load_metadata(table, result)}
+            )
 
     return load_table
 
@@ -115,8 +117,10 @@ def _observed(table: Table, result: "LoadResult") -> dg.AssetObservation:
     )
 
 
-def _load_metadata(result: "LoadResult") -> dict[str, Any]:
+def _load_metadata(table: Table, result: "LoadResult") -> dict[str, Any]:
+    origins = {c.name: [dg.TableColumnDep(asset_key=source_key(table), column_name=c.name)] for c in table.columns}
     return {
+        "dagster/column_lineage": dg.TableColumnLineage(deps_by_column=origins),
         "lakehouse/rows_read": result.rows_read,
         "lakehouse/rows_published": result.rows_published,
         "lakehouse/rows_quarantined": result.rows_quarantined,
