@@ -106,7 +106,7 @@ def _extension(name: str) -> Path:
     raise ServiceError(
         f"DuckDB's extension {name!r} is not installed",
         expected=f"the package duckdb-extension-{name} {version}",
-        remedy="Install the locked requirements (`make setup`).",
+        remedy="Install the locked requirements: `make demo` and `make test` do, or `python -m lakehouse.bootstrap`.",
     )
 
 

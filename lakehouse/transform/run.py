@@ -102,7 +102,7 @@ def _run_folder(settings: Settings, run_key: str) -> Path:
     """A folder of its own for each run's compiled SQL and logs, since runs overlap; the oldest ones go."""
     runs = work_folder(settings) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
-    for old in sorted(runs.iterdir(), key=lambda folder: folder.stat().st_mtime)[: -_KEPT_RUNS or None]:
+    for old in sorted(runs.iterdir(), key=lambda folder: folder.stat().st_mtime)[:-_KEPT_RUNS]:
         shutil.rmtree(old, ignore_errors=True)
     name = re.sub(r"[^\w.-]+", "_", run_key)[:80]
     folder = runs / f"{name}-{time.time_ns():x}"
