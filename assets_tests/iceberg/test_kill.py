@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from lakehouse.iceberg import Lake, table
+from lakehouse.iceberg import Lake, effects
 from lakehouse.settings import load_settings
 from lakehouse.tables import TableName
 root, state, name, uri, step = sys.argv[1:]
@@ -38,7 +38,7 @@ def land_and_die(*arguments):
     die()
 
 if step == "files written":
-    table.commit_append = die
+    effects.commit_append = die
 elif step == "manifests written":
     SqlCatalog.commit_table = die
 else:
