@@ -2,16 +2,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui check test bench lock clean
+.PHONY: help demo ui services services-down check test test-services bench lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: .venv/.installed ## a shop's PostgreSQL, files and API, loaded into bronze, silver and gold Iceberg tables
 	@$(BIN)/lakehouse demo
 
 ui: .venv/.installed ## the Dagster UI over the demo's tables
 	@$(BIN)/lakehouse ui
+
+services: .venv/.installed ## profile local: build (once, into .cache), start and check S3 and PostgreSQL (S3=versitygw: not MinIO)
+	@LAKEHOUSE_PROFILE=local $(BIN)/lakehouse service up $(if $(S3),--s3 $(S3))
+
+services-down: .venv/.installed ## stop the services of profile local; what they hold stays
+	@LAKEHOUSE_PROFILE=local $(BIN)/lakehouse service down
 
 check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/ruff format --check --quiet
@@ -20,8 +26,12 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/lint-imports
 	$(BIN)/lakehouse check
 
-test: .venv/.installed ## the tests (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest -n auto --dist loadfile $(PYTEST)
+test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
+	$(BIN)/pytest -n auto --dist loadfile -m "not services" $(PYTEST)
+
+test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog and Toxiproxy, built first (once, into .cache)
+	@$(BIN)/lakehouse service install
+	$(BIN)/pytest -n auto --dist loadfile -m services $(PYTEST)
 
 bench: .venv/.installed ## the benchmarks (BENCH=name for one of them)
 	$(BIN)/python -m bench $(BENCH)
@@ -30,8 +40,10 @@ lock: .venv/.installed ## resolve the requirements anew
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
-clean: ## stop the embedded services and remove all state
-	@if [ -x $(BIN)/lakehouse ]; then $(BIN)/lakehouse service down --remove; fi
+clean: ## stop the services and remove all state; .cache/servers stays: servers by version, minutes of work
+	@if [ -x $(BIN)/lakehouse ]; then \
+	  if [ -d .lakehouse/local ]; then LAKEHOUSE_PROFILE=local $(BIN)/lakehouse service down --remove; fi; \
+	  $(BIN)/lakehouse service down --remove; fi
 	rm -rf .lakehouse dbt/models/_generated dbt/macros/_generated
 
 .venv/.installed: deploy/uv.lock requirements.lock pyproject.toml

@@ -15,11 +15,13 @@ LakehouseError
 ├── CommitError                nothing became visible on the ref that was written to
 │   ├── CommitConflict         another writer changed what this commit relies on
 │   ├── Fenced                 the scope's progress is not what this writer expected
+│   ├── RunKeyTooOld           the run key is older than what the table remembers of its runs
 │   ├── BranchMissing          the branch is not there (any more)
 │   └── PublishConflict        main moved since the branch was made
 ├── SchemaMismatch             rows do not have the columns or types the contract declares
 ├── TransformError             a model does not compile, or its SQL fails
 └── QueryError                 a query over the lake is wrong or not read-only
+    └── SnapshotMissing        the state asked for is not kept any more, or never was on the ref that is read
 
 What does not belong here: how an error is shown (`cli/`), and exceptions of libraries, which are turned into
 these at the border of the layer that calls the library.
@@ -119,6 +121,10 @@ class Fenced(CommitError):
     """The scope's progress is not what this writer expected: another writer has been here."""
 
 
+class RunKeyTooOld(CommitError):
+    """The run key is older than what the table remembers of its runs: whether it has written is not known."""
+
+
 class BranchMissing(CommitError):
     """The branch is not there (any more)."""
 
@@ -137,3 +143,7 @@ class TransformError(LakehouseError):
 
 class QueryError(LakehouseError):
     """A query over the lake is wrong or not read-only."""
+
+
+class SnapshotMissing(QueryError):
+    """The state asked for is not kept any more, or never was on the ref that is read."""

@@ -1,4 +1,4 @@
-"""What is configured, and the only reader of the environment.
+"""What is configured, and the only reader and writer of the environment.
 
 Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from `secrets.toml` in the
 state folder (in the form of `[tool.lakehouse]`, without that prefix; `lakehouse add` writes it, for its owner only),
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,19 +37,31 @@ class _Section(BaseModel):
 
 
 class Catalog(_Section):
-    """The Iceberg catalog. `embedded://<database>` is the PostgreSQL that the project runs itself."""
+    """The Iceberg catalog. `embedded://<database>` is the PostgreSQL that the project runs itself.
+
+    `http(s)://` is a REST catalog: `warehouse` is its name for ours, `token` or `credential` (`id:secret`) are for it.
+    `timeout_s`: seconds to wait for an answer of any catalog that is a server.
+    """
 
     name: str = "lake"
     uri: SecretStr = SecretStr("embedded://lakehouse")
+    warehouse: str | None = None
+    token: SecretStr | None = None
+    credential: SecretStr | None = None
+    timeout_s: float = Field(default=30, gt=0)
 
 
 class S3(_Section):
-    """An S3 endpoint. Without keys, boto3's own chain (roles, profiles) is asked."""
+    """Where S3 is. No endpoint: AWS; `embedded://s3`: the server that the project runs itself, with keys of its own.
+
+    Elsewhere, without keys, boto3's own chain (roles, profiles) is asked. `timeout_s`: seconds to wait for an answer.
+    """
 
     endpoint: str | None = None
     region: str = "us-east-1"
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
+    timeout_s: float = Field(default=30, gt=0)
 
 
 class PostgresSource(_Section):
@@ -58,8 +71,18 @@ class PostgresSource(_Section):
     url: SecretStr
 
 
+class Dagster(_Section):
+    """Where Dagster keeps runs, events and schedules, and what steps print. Without them: in DAGSTER_HOME.
+
+    `storage` is a PostgreSQL database (`embedded://<database>` as in the catalog), `logs` a place `s3://bucket/prefix`.
+    """
+
+    storage: SecretStr | None = None
+    logs: str | None = None
+
+
 class FilesSource(_Section):
-    """A landing folder. A relative root is taken from the state folder."""
+    """A landing folder, or a bucket's prefix `s3://bucket/prefix`. A relative root is taken from the state folder."""
 
     kind: Literal["files"] = "files"
     root: str
@@ -85,7 +108,13 @@ class Ui(_Section):
 
 _PROFILE_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
     Profile.EMBEDDED: {},
-    Profile.LOCAL: {"warehouse": "s3://lake/warehouse", "s3": {"endpoint": "http://127.0.0.1:9000"}},
+    # A state folder of its own: a catalog, a shop or a DAGSTER_HOME knows one warehouse and one landing folder.
+    Profile.LOCAL: {
+        "state": f"{_STATE}/local",
+        "warehouse": "s3://lake/warehouse",
+        "s3": {"endpoint": "embedded://s3"},
+        "dagster": {"storage": "embedded://dagster", "logs": "s3://lake/dagster/logs"},
+    },
     Profile.AWS: {},
 }
 
@@ -105,6 +134,7 @@ class Settings(BaseSettings):
     warehouse: str = "warehouse"
     catalog: Catalog = Catalog()
     s3: S3 = S3()
+    dagster: Dagster = Dagster()
     sources: dict[str, Source] = Field(default_factory=dict)
     ui: Ui = Ui()
     json_logs: bool = False
@@ -133,7 +163,7 @@ class Settings(BaseSettings):
 
     @property
     def dagster_home(self) -> Path:
-        """Where Dagster keeps runs, events and schedules of the embedded profile."""
+        """DAGSTER_HOME: `dagster.yaml`, and what it does not put elsewhere."""
         return self.state / "dagster"
 
 
@@ -152,7 +182,8 @@ def find_project(start: Path) -> Path:
 def load_settings(project: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401  (any setting's type)
     """Read the settings of a project (default: LAKEHOUSE_PROJECT, else the nearest one above the working directory).
 
-    Raises SettingsError that names the setting, what it must be, and where to set it.
+    Profile aws needs a warehouse on S3 and a catalog. Raises SettingsError that names the setting, what it must be, and
+    where to set it.
     """
     named = os.environ.get("LAKEHOUSE_PROJECT")
     folder = project or (Path(named) if named else find_project(Path.cwd()))
@@ -164,7 +195,7 @@ def load_settings(project: Path | None = None, **overrides: Any) -> Settings:  #
     values = _merge(values, _secrets(folder, overrides.get("state") or values.get("state")))
     values = _merge(values, overrides)
     try:
-        return Settings(**{**values, "project": folder, "profile": profile})
+        settings = Settings(**{**values, "project": folder, "profile": profile})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -173,6 +204,41 @@ def load_settings(project: Path | None = None, **overrides: Any) -> Settings:  #
             expected=first["msg"],
             remedy="Mend it in [tool.lakehouse] or in the variable LAKEHOUSE_" + name.upper().replace(".", "__") + ".",
         ) from None
+    if profile is Profile.AWS:
+        _require_shared(settings)
+    return settings
+
+
+def _require_shared(settings: Settings) -> None:
+    """In production nothing may be on one machine only because nobody named it."""
+    if not settings.warehouse.startswith(("s3://", "s3a://", "s3n://")):
+        raise _not_shared("warehouse", "s3://bucket/prefix", settings.warehouse)
+    if settings.catalog.uri.get_secret_value().startswith("embedded://"):
+        raise _not_shared("catalog.uri", "postgresql+psycopg://user@host/database", "none")
+
+
+def _not_shared(name: str, expected: str, found: str) -> SettingsError:
+    return SettingsError(
+        f"profile aws needs the setting {name!r}",
+        expected=expected,
+        found=found,
+        remedy="Set it in [tool.lakehouse.profiles.aws] or in LAKEHOUSE_" + name.upper().replace(".", "__") + ".",
+    )
+
+
+@contextmanager
+def exported(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that libraries read from nowhere else, and put back what was there before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def secrets_file(state: Path) -> Path:

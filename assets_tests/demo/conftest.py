@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from lakehouse.demo import Scale, Shop
 from lakehouse.services.postgres import EmbeddedPostgres
+from lakehouse.storage import FolderStore
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -21,7 +22,7 @@ Query = Callable[..., list[tuple[Any, ...]]]
 class Month:
     """A shop, where it lives, and a way to ask its database."""
 
-    def __init__(self, shop: Shop, url: SecretStr, landing: Path, files: Sequence[Path] = ()) -> None:
+    def __init__(self, shop: Shop, url: SecretStr, landing: Path, files: Sequence[str] = ()) -> None:
         self.shop, self.url, self.landing, self.files = shop, url, landing, files
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -37,7 +38,7 @@ def new_shop(postgres: EmbeddedPostgres, tmp_path: Path) -> Callable[..., Month]
     def make(seed: int = 7, factor: float = 0.05) -> Month:
         name = f"shop_{uuid.uuid4().hex[:12]}"
         url, landing = postgres.uri(name), tmp_path / name
-        return Month(Shop(url, landing, seed, Scale().times(factor)), url, landing)
+        return Month(Shop(url, FolderStore(landing), seed, Scale().times(factor)), url, landing)
 
     return make
 
@@ -45,7 +46,7 @@ def new_shop(postgres: EmbeddedPostgres, tmp_path: Path) -> Callable[..., Month]
 @pytest.fixture(scope="session")
 def month(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Month:
     url, landing = postgres.uri("shop_month"), tmp_path_factory.mktemp("landing")
-    shop = Shop(url, landing)
+    shop = Shop(url, FolderStore(landing))
     shop.create()
     files = shop.advance(30)
     return Month(shop, url, landing, files)

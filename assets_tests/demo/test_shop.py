@@ -21,6 +21,7 @@ from lakehouse.demo.calendar import FIRST_DAY, day_number, day_of, moment
 from lakehouse.demo.orders import LONGEST_LIFE_DAYS, orders_of
 from lakehouse.demo.rates import rates
 from lakehouse.errors import SettingsError, SourceChanged, SourceUnreachable, StateError
+from lakehouse.storage import FolderStore
 
 if TYPE_CHECKING:
     from conftest import Month
@@ -178,7 +179,7 @@ def test_thirty_days_at_once_are_the_same_as_in_pieces(new_shop: NewShop) -> Non
     in_pieces.shop.create()
     for days in (5, 1, 11):
         # A new object each time, as the command line makes one.
-        Shop(in_pieces.url, in_pieces.landing, 7, in_pieces.shop.scale).advance(days)
+        Shop(in_pieces.url, FolderStore(in_pieces.landing), 7, in_pieces.shop.scale).advance(days)
     assert _everything(at_once) == _everything(in_pieces)
 
 
@@ -216,7 +217,7 @@ def test_failed_day_leaves_no_trace_and_can_be_lived_again(new_shop: NewShop) ->
     small.shop.advance(1)
     (small.landing / "payments").rename(small.landing / "away")
     (small.landing / "payments").write_text("in the way")
-    with pytest.raises(StateError, match="landing folder"):
+    with pytest.raises(StateError, match="payments cannot be written to"):
         small.shop.advance(1)
     assert small.shop.day == 1
     (small.landing / "payments").unlink()
@@ -239,9 +240,9 @@ def test_database_that_holds_another_shop(new_shop: NewShop) -> None:
     small = new_shop()
     small.shop.create()
     with pytest.raises(SettingsError, match=r"seed 8.*found seed 7"):
-        Shop(small.url, small.landing, 8, small.shop.scale).create()
+        Shop(small.url, FolderStore(small.landing), 8, small.shop.scale).create()
     with pytest.raises(SettingsError, match="another shop"):
-        Shop(small.url, small.landing, 7, Scale()).create()
+        Shop(small.url, FolderStore(small.landing), 7, Scale()).create()
 
 
 def test_shop_that_was_never_made(new_shop: NewShop) -> None:
@@ -253,7 +254,7 @@ def test_shop_that_was_never_made(new_shop: NewShop) -> None:
 
 
 def test_database_that_does_not_answer_is_not_quoted_with_its_password(tmp_path: Path) -> None:
-    shop = Shop(SecretStr("postgresql://someone:hidden@127.0.0.1:1/shop"), tmp_path)
+    shop = Shop(SecretStr("postgresql://someone:hidden@127.0.0.1:1/shop"), FolderStore(tmp_path))
     with pytest.raises(SourceUnreachable) as caught:
         shop.create()
     assert "hidden" not in str(caught.value)

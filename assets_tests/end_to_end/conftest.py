@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,15 @@ from psycopg import Connection
 
 from lakehouse.iceberg import Lake, connect, register
 from lakehouse.services.endpoints import postgres_url
-from lakehouse.settings import PostgresSource, Settings, load_settings
+from lakehouse.services.servers import S3_KINDS, ServerKind
+from lakehouse.settings import PostgresSource, Profile, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("lakehouse")
 # Half the demo's size: the smallest at which more than 200 customers change between two loads.
 SCALE = "0.5"
+# All comes from the shop's seed, so that where tables are stored shows as well with few rows.
+SMALL = "0.05"
 PATIENCE_SECONDS = 900
 
 
@@ -34,17 +37,18 @@ class Demo:
 
     state: Path
     result: subprocess.CompletedProcess[str]
+    profile: Profile = Profile.EMBEDDED
 
     @property
     def settings(self) -> Settings:
-        return load_settings(ROOT, state=str(self.state))
+        return load_settings(ROOT, state=str(self.state), profile=self.profile)
 
     @property
     def lake(self) -> Lake:
         return Lake.open(self.settings)
 
     def run(self, *arguments: str, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        return run(self.state, *arguments, project=project)
+        return run(self.state, *arguments, project=project, profile=self.profile)
 
     @contextmanager
     def shop(self) -> Iterator[Connection[tuple[Any, ...]]]:
@@ -71,15 +75,18 @@ class Demo:
             yield connection
 
 
-def environment(state: Path, project: Path) -> Mapping[str, str]:
+def environment(state: Path, project: Path, profile: Profile = Profile.EMBEDDED) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "DAGSTER_"))}
-    return {**kept, "LAKEHOUSE_STATE": str(state), "LAKEHOUSE_PROJECT": str(project)}
+    ours = {"LAKEHOUSE_STATE": str(state), "LAKEHOUSE_PROJECT": str(project), "LAKEHOUSE_PROFILE": profile.value}
+    return {**kept, **ours}
 
 
-def run(state: Path, *arguments: str, project: Path) -> subprocess.CompletedProcess[str]:
+def run(
+    state: Path, *arguments: str, project: Path, profile: Profile = Profile.EMBEDDED
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, *arguments],
-        env=environment(state, project),
+        env=environment(state, project, profile),
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -87,13 +94,38 @@ def run(state: Path, *arguments: str, project: Path) -> subprocess.CompletedProc
     )
 
 
+def made(state: Path, profile: Profile, scale: str, *before: str) -> Iterator[Demo]:
+    """A demo, after another command where one is given; at the end its services are stopped."""
+    try:
+        if before:
+            started = run(state, *before, project=ROOT, profile=profile)
+            assert started.returncode == 0, started.stderr
+        yield Demo(state, run(state, "demo", "--scale", scale, "--json", project=ROOT, profile=profile), profile)
+    finally:
+        run(state, "service", "down", "--remove", project=ROOT, profile=profile)
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    state = tmp_path_factory.mktemp("demo")
-    try:
-        yield Demo(state, run(state, "demo", "--scale", SCALE, "--json", project=ROOT))
-    finally:
-        run(state, "service", "down", "--remove", project=ROOT)
+    yield from made(tmp_path_factory.mktemp("demo"), Profile.EMBEDDED, SCALE)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A small demo of the embedded profile, to compare with."""
+    yield from made(tmp_path_factory.mktemp("small"), Profile.EMBEDDED, SMALL)
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(kind, id=kind.value, marks=pytest.mark.services) for kind in S3_KINDS]
+)
+def local(
+    request: pytest.FixtureRequest, program: Callable[[ServerKind], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Demo]:
+    """The same small demo of profile local, on one S3 server after the other."""
+    program(request.param)
+    state = tmp_path_factory.mktemp("local")
+    yield from made(state, Profile.LOCAL, SMALL, "service", "up", "--s3", request.param.value)
 
 
 @pytest.fixture

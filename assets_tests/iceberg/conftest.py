@@ -1,4 +1,9 @@
-"""A table to write to, rows for it, and the lake on each kind of catalog."""
+"""A table to write to, rows for it, and the lake on each kind of catalog and storage.
+
+`any_settings` is a folder with either SQL catalog, for what storage and server cannot change. `everywhere` is the
+matrix {SQLite, PostgreSQL, REST} x {folder, moto, MinIO, VersityGW}: its quick part is in `make test`, all of it in
+`make test-services`.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.iceberg import Lake, LakeTable, arrow_schema
+from lakehouse.services.buckets import make_buckets
 from lakehouse.services.postgres import EmbeddedPostgres
-from lakehouse.settings import Catalog, Settings
+from lakehouse.services.servers import ServerKind, rest_catalog_spec, s3_spec
+from lakehouse.services.status import ServiceSpec, Status
+from lakehouse.settings import S3, Catalog, Settings
 from lakehouse.tables import Column, Layer, Table, TableName
 
 COLUMNS = (
@@ -29,6 +40,19 @@ COLUMNS = (
 )
 
 DAY = date(2026, 1, 1)
+BUCKET = "lake"
+KEYS = {"access_key": SecretStr("lake"), "secret_key": SecretStr("lake-secret")}
+
+QUICK = [("sqlite", "folder"), ("postgres", "folder"), ("sqlite", "moto")]
+MATRIX = [
+    pytest.param(
+        (catalog, storage),
+        id=f"{catalog}-{storage}",
+        marks=() if (catalog, storage) in QUICK else pytest.mark.services,
+    )
+    for catalog in ("sqlite", "postgres", "rest")
+    for storage in ("folder", "moto", "minio", "versitygw")
+]
 
 
 @pytest.fixture
@@ -75,7 +99,7 @@ def ids() -> Callable[..., list[int]]:
     """ids(table): the order ids that PyIceberg reads, sorted."""
 
     def read(table: LakeTable, branch: str = "main") -> list[int]:
-        return sorted(table.scan(columns=["order_id"], branch=branch).read_all()["order_id"].to_pylist())
+        return sorted(table.scan(columns=["order_id"], at=branch).read_all()["order_id"].to_pylist())
 
     return read
 
@@ -108,3 +132,94 @@ def any_lake(any_settings: Settings) -> Lake:
 def day() -> Callable[[int], date]:
     """day(2) is 2026-01-02."""
     return lambda number: date(2026, 1, number)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3]:
+    """A mock of S3 that speaks its protocol over HTTP, with the bucket `lake`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield _with_bucket(S3(endpoint=f"http://{host}:{port}", **KEYS))
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_of(
+    request: pytest.FixtureRequest,
+    program: Callable[[ServerKind], Path],
+    start_server: Callable[[ServiceSpec], Status],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], S3]:
+    """s3_of("minio"): such a server with the bucket `lake`, started once."""
+
+    @cache
+    def start(kind: str) -> S3:
+        if kind == "moto":
+            return request.getfixturevalue("moto")  # type: ignore[no-any-return]  # pytest does not know
+        data = tmp_path_factory.mktemp("objects")
+        spec = s3_spec(ServerKind(kind), program(ServerKind(kind)), data, **KEYS)
+        return _with_bucket(S3(endpoint=f"http://127.0.0.1:{start_server(spec).port}", **KEYS))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def rest_of(
+    s3_of: Callable[[str], S3],
+    program: Callable[[ServerKind], Path],
+    start_server: Callable[[ServiceSpec], Status],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[str, str]]:
+    """rest_of("minio"): the address and the warehouse of a REST catalog over such storage, started once."""
+
+    @cache
+    def start(storage: str) -> tuple[str, str]:
+        home = tmp_path_factory.mktemp("rest")
+        s3 = None if storage == "folder" else s3_of(storage)
+        warehouse = home.as_uri() if s3 is None else f"s3://{BUCKET}/rest"
+        spec = rest_catalog_spec(program(ServerKind.REST_CATALOG), home / "catalog.db", warehouse, s3=s3)
+        return f"http://127.0.0.1:{start_server(spec).port}", warehouse
+
+    return start
+
+
+def _with_bucket(s3: S3) -> S3:
+    make_buckets(s3, [BUCKET])
+    return s3
+
+
+@pytest.fixture
+def place(
+    request: pytest.FixtureRequest,
+    settings: Settings,
+    s3_of: Callable[[str], S3],
+    rest_of: Callable[[str], tuple[str, str]],
+) -> Callable[[str, str], Settings]:
+    """place(catalog, storage): settings of a lake there."""
+
+    def make(catalog: str, storage: str) -> Settings:
+        s3 = settings.s3 if storage == "folder" else s3_of(storage)
+        warehouse = settings.warehouse if storage == "folder" else f"s3://{BUCKET}/{uuid.uuid4().hex}"
+        chosen = settings.catalog
+        if catalog == "postgres":
+            server: EmbeddedPostgres = request.getfixturevalue("postgres")
+            chosen = Catalog(name=uuid.uuid4().hex, uri=server.uri("iceberg", driver="postgresql+psycopg"))
+        elif catalog == "rest":
+            uri, warehouse = rest_of(storage)
+            chosen = Catalog(uri=SecretStr(uri))
+        return settings.model_copy(update={"warehouse": warehouse, "catalog": chosen, "s3": s3})
+
+    return make
+
+
+@pytest.fixture(params=MATRIX)
+def everywhere(request: pytest.FixtureRequest, place: Callable[[str, str], Settings]) -> Settings:
+    """The settings on each catalog with each storage."""
+    return place(*request.param)
+
+
+@pytest.fixture
+def named() -> Callable[[Table], Table]:
+    """named(table): the same under a name that no other test uses, for catalogs that tests share."""
+    return lambda table: replace(table, name=TableName(table.name.layer, f"{table.name.table}_{uuid.uuid4().hex[:8]}"))

@@ -45,7 +45,7 @@ def test_publish_moves_rows_and_progress_together_and_drops_the_branch(table: La
     table.append(rows([1]), run_key="a")
     table.create_branch("run/b")
     table.append(rows([2, 3]), run_key="b", branch="run/b", progress={"shop": {"w": 2}})
-    table.overwrite(rows([4]), window=None, run_key="c", branch="run/b")
+    table.overwrite(rows([4]), where=None, run_key="c", branch="run/b")
     commit = table.publish("run/b")
     assert (commit.branch, commit.operation) == ("main", "publish")
     assert (commit.rows_added, commit.rows_removed) == (3, 3)

@@ -9,11 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 
+import psycopg
 import pyarrow as pa
 import pytest
+from pydantic import SecretStr
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table.update import SetSnapshotRefUpdate
 
+from bench.proxy import Fault, Proxy
 from lakehouse.errors import CatalogError, StateError, TableMissing
 from lakehouse.iceberg import Lake
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.settings import Catalog, Settings, load_settings
 from lakehouse.tables import Table, TableName
 
@@ -29,13 +37,71 @@ ROOT = Path(__file__).resolve().parents[2]
         "sqlite:////no/such/folder/catalog.db",
         "no-such-dialect://x",
         "hunter2",
+        "http://someone:hunter2@127.0.0.1:1/lake",
+        "https://127.0.0.1:1",
     ],
 )
 def test_an_unreachable_catalog_is_said_without_its_password(settings: Settings, uri: str) -> None:
+    catalog = Catalog(uri=SecretStr(uri), token=SecretStr("hunter2"))
     with pytest.raises(CatalogError) as caught:
-        Lake.open(settings.model_copy(update={"catalog": Catalog(uri=uri)}))
+        Lake.open(settings.model_copy(update={"catalog": catalog}))
     assert "hunter2" not in str(caught.value)
     assert "LAKEHOUSE_CATALOG__URI" in caught.value.remedy
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 500, 503])
+def test_what_is_no_rest_catalog_or_refuses_us_is_an_error_of_ours(settings: Settings, status: int) -> None:
+    with Proxy("http://127.0.0.1:1") as server:
+        server.judge = lambda _request: Fault(deliveries=0, status=status)
+        catalog = Catalog(uri=SecretStr(server.url), warehouse="shop", token=SecretStr("hunter2"))
+        with pytest.raises(CatalogError) as caught:
+            Lake.open(settings.model_copy(update={"catalog": catalog}))
+        assert "hunter2" not in str(caught.value)
+        asked = {(request.method, request.path, request.authorization) for request in server.seen}
+        assert asked == {("GET", "/v1/config?warehouse=shop", "Bearer hunter2")}
+        # What is down for a moment is asked again, but not for ever.
+        assert len(server.seen) == (3 if status == 503 else 1)
+
+
+def test_a_database_that_answers_too_late_is_given_up(
+    place: Callable[[str, str], Settings], postgres: EmbeddedPostgres, orders: Table, rows: Rows
+) -> None:
+    settings = place("postgres", "folder")
+    hasty = settings.model_copy(update={"catalog": settings.catalog.model_copy(update={"timeout_s": 1})})
+    table = Lake.open(hasty).create(orders)
+    with psycopg.connect(postgres.uri("iceberg").get_secret_value()) as other:
+        other.execute("LOCK TABLE iceberg_tables IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(CatalogError):
+            table.append(rows([1]), run_key="a")
+    assert not table.append(rows([1]), run_key="a").already_done
+    assert table.stats().rows == 1
+
+
+def test_a_ref_that_was_not_set_back_is_not_taken_for_one_that_was(
+    lake: Lake, settings: Settings, orders: Table, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = lake.create(orders)
+    first = table.append(rows([1]), run_key="a").snapshot_id
+    table.append(rows([2]), run_key="b")
+    catalog = open_catalog(settings)
+    loaded = catalog.load_table(orders.name.key)
+    back = SetSnapshotRefUpdate.model_validate({"ref-name": "main", "type": "branch", "snapshot-id": first})
+    honest = SqlCatalog.commit_table
+
+    def refuse(*_arguments: object) -> object:
+        raise CommitFailedException("another writer was faster")
+
+    def land_and_refuse(self: SqlCatalog, *arguments: object) -> object:
+        honest(self, *arguments)  # type: ignore[arg-type]  # they are passed on as they came
+        raise CommitFailedException("though it landed")
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", refuse)
+    with pytest.raises(CommitFailedException):
+        catalog.commit_table(loaded, (), (back,))
+    assert table.stats().rows == 2
+    monkeypatch.setattr(SqlCatalog, "commit_table", land_and_refuse)
+    assert catalog.commit_table(loaded, (), (back,)).metadata.current_snapshot_id == first
+    assert table.stats().rows == 1
 
 
 def test_a_missing_table_is_named(lake: Lake, orders: Table) -> None:

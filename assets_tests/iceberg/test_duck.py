@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from lakehouse.errors import BranchMissing, QueryError, TableMissing
-from lakehouse.iceberg import Lake, connect, duckdb_type, register
+from lakehouse.errors import BranchMissing, ContractError, QueryError, TableMissing
+from lakehouse.iceberg import Lake, connect, register
+from lakehouse.iceberg.query import run_query
 from lakehouse.settings import S3, Settings
 from lakehouse.tables import Layer, Table, TableName
+from lakehouse.tables.types import duckdb_type
 
 Rows = Callable[..., pa.Table]
 
@@ -78,7 +80,7 @@ def test_a_branch_is_read_where_a_table_has_it(
     table = lake.table(orders.name)
     table.create_branch("run/b")
     table.append(rows([2]), run_key="b", branch="run/b")
-    register(duck, lake, branch="run/b")
+    register(duck, lake, at="run/b")
     assert (count(duck, "silver.orders"), count(duck, "gold.flat")) == (2, 1)
 
 
@@ -136,11 +138,12 @@ def test_a_snapshot_of_the_past_and_its_relation(
 ) -> None:
     table = lake.create(orders)
     first = table.append(rows([1]), run_key="a").snapshot_id
+    assert first is not None
     table.append(rows([2]), run_key="b")
-    assert count(duck, table.relation_sql(snapshot_id=first)) == 1
-    assert table.scan(snapshot_id=first).read_all().num_rows == 1
+    assert count(duck, table.relation_sql(first)) == 1
+    assert table.scan(at=first).read_all().num_rows == 1
     with pytest.raises(QueryError, match="no snapshot 7"):
-        table.relation_sql(snapshot_id=7)
+        table.relation_sql(7)
     with pytest.raises(BranchMissing):
         table.relation_sql("run/x")
 
@@ -190,3 +193,34 @@ def test_keys_for_s3_are_a_secret_of_the_connection(settings: Settings) -> None:
     assert "endpoint=127.0.0.1:9000" in text
     assert "use_ssl=false" in text
     assert "hidden" not in text
+
+
+def test_a_query_of_the_past_leaves_out_what_was_not_there(
+    lake: Lake, orders: Table, flat: Table, rows: Rows, settings: Settings
+) -> None:
+    lake.create(flat)
+    table = lake.create(orders)
+    table.append(rows([1]), run_key="a")
+    then = table.snapshots()[0].committed_at
+    table.append(rows([2]), run_key="b")
+    sql = "select count(*) as n from silver.orders"
+    assert run_query(settings, sql, at=then)["n"].to_pylist() == [table.scan(at=then).read_all().num_rows]
+    assert run_query(settings, sql, at="never/made")["n"].to_pylist() == [2]
+    # It had no snapshot then, so it is no table of that time.
+    with pytest.raises(QueryError, match="flat"):
+        run_query(settings, "select * from gold.flat", at=then)
+
+
+@pytest.mark.parametrize("kind", ["varchar", "decimal(12)", "fixed[]", ""])
+def test_what_is_no_iceberg_type_has_no_duckdb_type(kind: str) -> None:
+    with pytest.raises(ContractError, match="not an Iceberg type"):
+        duckdb_type(kind)
+
+
+def test_types_with_parameters_have_a_duckdb_type() -> None:
+    assert [duckdb_type(kind) for kind in ("decimal(9,2)", "Decimal( 38 , 0 )", "fixed[16]", "uuid")] == [
+        "DECIMAL(9, 2)",
+        "DECIMAL(38, 0)",
+        "BLOB",
+        "UUID",
+    ]

@@ -118,13 +118,13 @@ def test_progress_without_rows_is_an_empty_snapshot(table: LakeTable, rows: Rows
 
 def test_nothing_new_is_no_commit(table: LakeTable, rows: Rows) -> None:
     assert table.append(rows([]), run_key="a").operation == "none"
-    assert table.overwrite(rows([]), window=None, run_key="b").snapshot_id is None
+    assert table.overwrite(rows([]), where=None, run_key="b").snapshot_id is None
     assert table.snapshots() == ()
 
 
 def test_an_overwrite_is_one_snapshot(table: LakeTable, rows: Rows, ids: Ids) -> None:
     table.append(rows([1, 2]), run_key="a", progress={"shop": {"w": 1}})
-    commit = table.overwrite(rows([3]), window=None, run_key="b")
+    commit = table.overwrite(rows([3]), where=None, run_key="b")
     assert (commit.operation, commit.rows_added, commit.rows_removed) == ("overwrite", 1, 2)
     assert (commit.files_added, commit.files_removed) == (1, 1)
     assert [snapshot.operation for snapshot in table.snapshots()] == ["overwrite", "append"]
@@ -134,7 +134,7 @@ def test_an_overwrite_is_one_snapshot(table: LakeTable, rows: Rows, ids: Ids) ->
 
 def test_an_overwrite_by_nothing_empties_the_table(table: LakeTable, rows: Rows, ids: Ids) -> None:
     table.append(rows([1, 2]), run_key="a")
-    assert table.overwrite(rows([]), window=None, run_key="b").rows_removed == 2
+    assert table.overwrite(rows([]), where=None, run_key="b").rows_removed == 2
     assert ids(table) == []
     assert table.stats().rows == 0
 
@@ -144,7 +144,7 @@ def test_an_overwrite_of_the_table_conflicts_with_a_concurrent_append(table: Lak
         table.append(rows([2]), run_key="b")
 
     with pytest.raises(CommitConflict):
-        table.overwrite(during(table, rows([1]), other), window=None, run_key="a")
+        table.overwrite(during(table, rows([1]), other), where=None, run_key="a")
     assert ids(table) == [2]
 
 
@@ -246,10 +246,10 @@ def test_disjoint_windows_overwritten_at_once_both_land(table: LakeTable, rows: 
     table.append(pa.concat_tables([rows([1], day(1)), rows([2], day(2))]), run_key="a")
 
     def other() -> None:
-        table.overwrite(rows([20], day(2)), window=Window.of_days(day(2), day(2)), run_key="b")
+        table.overwrite(rows([20], day(2)), where=Window.of_days(day(2), day(2)), run_key="b")
 
     mine = during(table, rows([10], day(1)), other)
-    assert table.overwrite(mine, window=Window.of_days(day(1), day(1)), run_key="c").retries == 1
+    assert table.overwrite(mine, where=Window.of_days(day(1), day(1)), run_key="c").retries == 1
     assert ids(table) == [10, 20]
 
 
@@ -258,10 +258,10 @@ def test_the_same_window_overwritten_at_once_conflicts(table: LakeTable, rows: R
     table.append(rows([1], day(1)), run_key="a")
 
     def other() -> None:
-        table.overwrite(rows([20], day(1)), window=window, run_key="b")
+        table.overwrite(rows([20], day(1)), where=window, run_key="b")
 
     with pytest.raises(CommitConflict):
-        table.overwrite(during(table, rows([10], day(1)), other), window=window, run_key="c")
+        table.overwrite(during(table, rows([10], day(1)), other), where=window, run_key="c")
     assert ids(table) == [20]
 
 

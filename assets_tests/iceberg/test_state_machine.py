@@ -89,14 +89,14 @@ class Writes(RuleBasedStateMachine):
         name, expected = self.ref(on_branch=on_branch)
         window = Window.of_days(min(first, last), max(first, last))
         rows = [(number, window.start) for number in ids]
-        self.table.overwrite(self.batch(rows), window=window, run_key=self.key(), branch=name)
+        self.table.overwrite(self.batch(rows), where=window, run_key=self.key(), branch=name)
         expected.rows = [row for row in expected.rows if not window.start <= row[1] < window.end] + rows
 
     @rule(ids=KEYS, day=DAYS, on_branch=st.booleans())
     def overwrite_all(self, ids: list[int], day: date, *, on_branch: bool) -> None:
         name, expected = self.ref(on_branch=on_branch)
         rows = [(number, day) for number in ids]
-        self.table.overwrite(self.batch(rows), window=None, run_key=self.key(), branch=name)
+        self.table.overwrite(self.batch(rows), where=None, run_key=self.key(), branch=name)
         expected.rows = rows
 
     @precondition(lambda self: self.keys > 0)
@@ -141,7 +141,7 @@ class Writes(RuleBasedStateMachine):
         assert self.table.branches() == tuple(name for name in self.refs if name != "main")
         for name, expected in self.refs.items():
             wanted = sorted(expected.rows)
-            ours = [(row["id"], row["day"]) for row in self.table.scan(branch=name).read_all().to_pylist()]
+            ours = [(row["id"], row["day"]) for row in self.table.scan(at=name).read_all().to_pylist()]
             theirs = self.duck.sql(f"select id, day from {self.table.relation_sql(name)}").fetchall()
             assert sorted(ours) == wanted
             assert sorted(theirs) == wanted

@@ -35,16 +35,16 @@ def files(settings: Settings) -> Callable[[], set[Path]]:
 
 
 def test_the_window_is_replaced_and_nothing_else(table: LakeTable, rows: Rows, ids: Ids, day: Day) -> None:
-    commit = table.overwrite(rows([20, 21], day(2)), window=Window.of_days(day(2), day(2)), run_key="a")
+    commit = table.overwrite(rows([20, 21], day(2)), where=Window.of_days(day(2), day(2)), run_key="a")
     assert (commit.rows_added, commit.rows_removed) == (2, 1)
     assert (commit.files_added, commit.files_removed) == (1, 1)
     assert ids(table) == [1, 3, 20, 21]
 
 
 def test_a_window_of_several_days_and_an_empty_result(table: LakeTable, rows: Rows, ids: Ids, day: Day) -> None:
-    table.overwrite(rows([30], day(3)), window=Window.of_days(day(2), day(3)), run_key="a")
+    table.overwrite(rows([30], day(3)), where=Window.of_days(day(2), day(3)), run_key="a")
     assert ids(table) == [1, 30]
-    table.overwrite(rows([]), window=Window.of_days(day(3), day(3)), run_key="b")
+    table.overwrite(rows([]), where=Window.of_days(day(3), day(3)), run_key="b")
     assert ids(table) == [1]
 
 
@@ -56,7 +56,7 @@ def test_rows_outside_are_refused_and_nothing_is_written(
     second = DAYS[2]
     mixed = pa.concat_tables([rows([20], second), rows([99, 98], DAYS[outside])])
     with pytest.raises(CommitError, match="outside the window"):
-        table.overwrite(mixed, window=Window.of_days(second, second), run_key="a")
+        table.overwrite(mixed, where=Window.of_days(second, second), run_key="a")
     assert len(table.snapshots()) == 1
     assert files() == before
 
@@ -68,7 +68,7 @@ def test_a_row_without_a_day_is_outside(lake: Lake, orders: Table, rows: Rows, d
     column = pa.array([day(1), None], pa.date32())
     given = given.set_column(1, pa.field("order_date", pa.date32()), column)
     with pytest.raises(CommitError, match="1 of 2 rows"):
-        table.overwrite(given, window=Window.of_days(day(1), day(1)), run_key="a")
+        table.overwrite(given, where=Window.of_days(day(1), day(1)), run_key="a")
 
 
 @pytest.fixture
@@ -76,11 +76,12 @@ def monthly(lake: Lake, orders: Table) -> LakeTable:
     return lake.create(replace(orders, partition_by=(PartitionField("order_date", "month"),)))
 
 
-def test_a_file_that_straddles_the_window_is_an_error(monthly: LakeTable, rows: Rows, ids: Ids, day: Day) -> None:
+def test_a_file_that_straddles_the_window_is_written_anew(monthly: LakeTable, rows: Rows, ids: Ids, day: Day) -> None:
     monthly.append(pa.concat_tables([rows([1], day(1)), rows([2], day(2))]), run_key="a")
-    with pytest.raises(CommitError, match="inside and outside"):
-        monthly.overwrite(rows([20], day(2)), window=Window.of_days(day(2), day(2)), run_key="b")
-    monthly.overwrite(rows([30], day(2)), window=Window.of_days(day(1), day(2)), run_key="c")
+    commit = monthly.overwrite(rows([20], day(2)), where=Window.of_days(day(2), day(2)), run_key="b")
+    assert (commit.rows_added, commit.rows_removed, commit.rows_rewritten) == (1, 1, 1)
+    assert ids(monthly) == [1, 20]
+    assert monthly.overwrite(rows([30], day(2)), where=Window.of_days(day(1), day(2)), run_key="c").rows_rewritten == 0
     assert ids(monthly) == [30]
 
 
@@ -89,7 +90,7 @@ def test_files_of_a_monthly_table_are_told_apart_by_their_bounds(
 ) -> None:
     monthly.append(rows([1], day(1)), run_key="a")
     monthly.append(rows([2], day(2)), run_key="b")
-    monthly.overwrite(rows([20], day(2)), window=Window.of_days(day(2), day(2)), run_key="c")
+    monthly.overwrite(rows([20], day(2)), where=Window.of_days(day(2), day(2)), run_key="c")
     assert ids(monthly) == [1, 20]
 
 
@@ -100,22 +101,22 @@ def test_a_timestamp_column_has_days_in_utc(lake: Lake, orders: Table, rows: Row
     around = [datetime(2026, 1, 1, 23, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)]
     table.append(rows([1, 2], paid_at=around), run_key="a")
     table.append(rows([3], paid_at=[datetime(2026, 1, 2, hour, tzinfo=UTC)]), run_key="b")
-    commit = table.overwrite(rows([4], paid_at=[datetime(2026, 1, 2, tzinfo=UTC)]), window=window, run_key="c")
+    commit = table.overwrite(rows([4], paid_at=[datetime(2026, 1, 2, tzinfo=UTC)]), where=window, run_key="c")
     assert commit.rows_removed == 1
     assert ids(table) == [1, 2, 4]
     with pytest.raises(CommitError):
-        table.overwrite(rows([5], paid_at=around[1:]), window=window, run_key="d")
+        table.overwrite(rows([5], paid_at=around[1:]), where=window, run_key="d")
 
 
 def test_a_table_without_a_window_column_says_so(lake: Lake, flat: Table, rows: Rows, day: Day) -> None:
     with pytest.raises(CommitError, match="window column"):
-        lake.create(flat).overwrite(rows([1]), window=Window.of_days(day(1), day(1)), run_key="a")
+        lake.create(flat).overwrite(rows([1]), where=Window.of_days(day(1), day(1)), run_key="a")
 
 
 def test_a_window_before_the_epoch(monthly: LakeTable, rows: Rows, ids: Ids) -> None:
     old = date(1969, 12, 31)
     monthly.append(rows([1], old), run_key="a")
-    monthly.overwrite(rows([2], old), window=Window.of_days(old, old), run_key="b")
+    monthly.overwrite(rows([2], old), where=Window.of_days(old, old), run_key="b")
     assert ids(monthly) == [2]
 
 
@@ -123,5 +124,5 @@ def test_bounds_of_a_timestamp_before_the_epoch(lake: Lake, orders: Table, rows:
     at = datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     table = lake.create(replace(orders, window_column="paid_at", partition_by=(PartitionField("paid_at", "year"),)))
     table.append(rows([1], paid_at=[at]), run_key="a")
-    table.overwrite(rows([2], paid_at=[at]), window=Window.of_days(at.date(), at.date()), run_key="b")
+    table.overwrite(rows([2], paid_at=[at]), where=Window.of_days(at.date(), at.date()), run_key="b")
     assert ids(table) == [2]

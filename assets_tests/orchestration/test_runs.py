@@ -173,6 +173,23 @@ def test_a_preview_masks_personal_columns_and_stays_a_table() -> None:
     assert lines[3] == "| 1 |  | a\\|b c |"
 
 
+def test_a_run_that_fails_before_its_first_step_says_why(settings: Settings) -> None:
+    @dg.resource
+    def cloud() -> None:
+        raise SourceUnreachable("s3://lake cannot be reached", remedy="Start it.")
+
+    @dg.multi_asset(specs=[dg.AssetSpec(list(ORDERS.key))], required_resource_keys={"cloud"})
+    def load() -> Iterator[dg.MaterializeResult[None]]:
+        yield dg.MaterializeResult(asset_key=dg.AssetKey(list(ORDERS.key)))
+
+    with open_instance(settings) as instance:
+        report = run_tables(dg.Definitions(assets=[load], resources={"cloud": cloud}), instance, [ORDERS])
+    assert not report.success
+    (failure,) = report.failures
+    assert not failure.finding
+    assert "cloud" in failure.reason
+
+
 def test_home_is_made_once_and_stays_the_users(settings: Settings) -> None:
     file = prepare_home(settings) / "dagster.yaml"
     assert "telemetry: {enabled: false}" in file.read_text()

@@ -182,6 +182,9 @@ def test_processes_are_recognised_with_and_without_proc(proc: str, monkeypatch: 
     assert born is not None
     assert birth(first.pid) == born
     assert born != birth(os.getpid())
+    # A new program's words appear a moment after the call that started it returns.
+    while not command_line(first.pid):
+        assert birth(first.pid) == born
     assert command_line(first.pid) == "sleep 60"
     first.kill()
     os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)

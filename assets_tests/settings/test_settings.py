@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.errors import SettingsError
-from lakehouse.settings import PostgresSource, Profile, Settings, find_project, load_settings, secrets_file
+from lakehouse.settings import (
+    FilesSource,
+    PostgresSource,
+    Profile,
+    Settings,
+    exported,
+    find_project,
+    load_settings,
+    secrets_file,
+)
 
 PROJECT = """
 [tool.lakehouse]
@@ -30,6 +39,7 @@ warehouse = "s3://bucket/warehouse"
 """
 
 MakeProject = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -98,13 +108,65 @@ def test_one_value_of_a_section_leaves_the_others_as_they_are(
     assert source.url.get_secret_value() == "postgresql://erp:secret@elsewhere/erp"
 
 
-def test_profiles_bring_defaults_of_their_own(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_local_has_servers_and_a_state_of_its_own(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_project("[tool.lakehouse]\n", PROFILE)
     monkeypatch.setenv("LAKEHOUSE_PROFILE", "local")
     local = load_settings(folder)
-    assert (local.warehouse, local.s3.endpoint) == ("s3://lake/warehouse", "http://127.0.0.1:9000")
+    assert (local.warehouse, local.s3.endpoint) == ("s3://lake/warehouse", "embedded://s3")
+    assert local.catalog.uri.get_secret_value() == "embedded://lakehouse"
+    assert local.dagster.storage is not None
+    assert local.dagster.storage.get_secret_value() == "embedded://dagster"
+    assert local.dagster.logs == "s3://lake/dagster/logs"
+    # Beside the embedded profile's, and below it, so that `make clean` finds both.
+    assert local.state == folder / ".lakehouse" / "local"
+    monkeypatch.setenv("LAKEHOUSE_STATE", "elsewhere")
+    assert load_settings(folder).state == folder / "elsewhere"
+
+
+def test_the_shop_of_profile_local_is_delivered_into_its_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    roots = {}
+    for profile in ("embedded", "local"):
+        monkeypatch.setenv("LAKEHOUSE_PROFILE", profile)
+        landing = load_settings(ROOT).sources["landing"]
+        assert isinstance(landing, FilesSource)
+        roots[profile] = landing.root
+    assert roots == {"embedded": "landing", "local": "s3://lake/landing"}
+
+
+AWS = {"warehouse": "s3://bucket/warehouse", "catalog": {"uri": "postgresql+psycopg://me@db/lake"}}
+
+
+def test_profile_aws_has_no_endpoint_and_no_keys(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_PROFILE", "aws")
-    assert load_settings(folder).warehouse == "s3://bucket/warehouse"
+    aws = load_settings(make_project("[tool.lakehouse]\n", PROFILE), catalog=AWS["catalog"])
+    assert aws.warehouse == "s3://bucket/warehouse"
+    assert (aws.s3.endpoint, aws.s3.access_key, aws.s3.secret_key) == (None, None, None)
+    assert (aws.dagster.storage, aws.dagster.logs) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("left", "name", "variable"),
+    [("warehouse", "'warehouse'", "LAKEHOUSE_WAREHOUSE"), ("catalog", "'catalog.uri'", "LAKEHOUSE_CATALOG__URI")],
+)
+def test_profile_aws_needs_what_only_production_can_say(
+    make_project: MakeProject, left: str, name: str, variable: str
+) -> None:
+    given = {key: value for key, value in AWS.items() if key != left}
+    with pytest.raises(SettingsError, match=f"profile aws needs the setting {name}") as refused:
+        load_settings(make_project("[tool.lakehouse]\n"), profile="aws", **given)
+    assert variable in refused.value.remedy
+
+
+def test_exported_variables_are_there_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEN_FOR_A_TEST", "before")
+    monkeypatch.delenv("FREE_FOR_A_TEST", raising=False)
+    wanted = {"TAKEN_FOR_A_TEST": "now", "FREE_FOR_A_TEST": "too"}
+    with exported(wanted):
+        assert {name: os.environ[name] for name in wanted} == wanted
+    assert os.environ["TAKEN_FOR_A_TEST"] == "before"
+    assert "FREE_FOR_A_TEST" not in os.environ
 
 
 def test_the_nearest_project_above_is_found(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +250,7 @@ def test_no_secret_is_shown(tmp_path_factory: pytest.TempPathFactory, password: 
         folder,
         catalog={"uri": f"postgresql://u:{secret}@db/lake"},
         s3={"secret_key": secret},
+        dagster={"storage": f"postgresql://u:{secret}@db/dagster"},
         sources={
             "erp": {"kind": "postgres", "url": f"postgresql://u:{secret}@db/erp"},
             "api": {"kind": "http", "base_url": "https://api.example.com", "token": secret},

@@ -279,6 +279,15 @@ def test_a_file_replaced_by_one_of_the_same_size_is_noticed_by_its_time(landing:
     assert [row["payment_id"] for _, row in rows_of(chunks_of(reader("a.jsonl").read(first.reached)))] == ["P2"]
 
 
+def test_a_file_replaced_between_listing_and_reading_fails_the_load(landing: Path, reader: Reader) -> None:
+    file = write(landing, "a.jsonl", '{"payment_id": "P1"}')
+    extract = reader("a.jsonl").read(None)
+    file.write_text('{"payment_id": "P2"}')
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(SourceChanged, match="changed after it was listed"):
+        chunks_of(extract)
+
+
 def test_positions_survive_json(landing: Path, reader: Reader) -> None:
     write(landing, "a.jsonl", "{}")
     first = reader("*.jsonl").read(None)
@@ -343,10 +352,45 @@ def test_an_unknown_format_is_named(landing: Path, reader: Reader) -> None:
         chunks_of(reader("*").read(None))
 
 
-def test_an_object_store_is_refused(make_settings: Callable[..., Settings], make_table: Callable[..., Table]) -> None:
-    settings = make_settings(bucket={"kind": "files", "root": "s3://bucket/x"})
-    with pytest.raises(SettingsError, match="s3://bucket/x"):
-        open_source(settings, make_table("bucket", {"files": "*.csv"}, PAYMENT))
+def test_another_kind_of_place_is_refused(
+    make_settings: Callable[..., Settings], make_table: Callable[..., Table]
+) -> None:
+    elsewhere = make_settings(cloud={"kind": "files", "root": "gs://bucket/landing"})
+    with pytest.raises(SettingsError, match=r"gs://bucket/landing"):
+        open_source(elsewhere, make_table("cloud", {"files": "*.jsonl"}, PAYMENT))
+
+
+def test_a_root_may_be_absolute_or_an_address(
+    make_settings: Callable[..., Settings], make_table: Callable[..., Table], tmp_path: Path
+) -> None:
+    write(tmp_path, "a b/x.jsonl", "{}")
+    for root in (str(tmp_path / "a b"), (tmp_path / "a b").as_uri()):
+        opened = open_source(
+            make_settings(there={"kind": "files", "root": root}), make_table("there", {"files": "*.jsonl"}, PAYMENT)
+        )
+        assert [source for source, _ in rows_of(chunks_of(opened.read(None)))] == ["x.jsonl:1"]
+
+
+def test_positions_of_loads_long_ago_are_understood(landing: Path, reader: Reader) -> None:
+    file = write(landing, "a.jsonl", "{}")
+    os.utime(file, ns=(1, 1_700_000_000_123_456_789))
+    assert reader("*.jsonl").read({"files": {"a.jsonl": [2, 1_700_000_000_123_456_789]}}) is None
+
+
+def test_parts_of_a_pattern_stand_for_one_name_each(landing: Path, reader: Reader) -> None:
+    for name in ("a/2026/x.jsonl", "a/2027/x.jsonl", "a/2026/deep/x.jsonl", "b/2026/x.jsonl", "a/x.jsonl"):
+        write(landing, name, "{}")
+    found = {
+        pattern: [source.removesuffix(":1") for source, _ in rows_of(chunks_of(reader(pattern).read(None)))]
+        for pattern in ("a/*/*.jsonl", "./a//2026/x.jsonl", "a/**/x.jsonl", "[ab]/202?/x.jsonl", "**/2026/*")
+    }
+    assert found == {
+        "a/*/*.jsonl": ["a/2026/x.jsonl", "a/2027/x.jsonl"],
+        "./a//2026/x.jsonl": ["a/2026/x.jsonl"],
+        "a/**/x.jsonl": ["a/2026/deep/x.jsonl", "a/2026/x.jsonl", "a/2027/x.jsonl", "a/x.jsonl"],
+        "[ab]/202?/x.jsonl": ["a/2026/x.jsonl", "a/2027/x.jsonl", "b/2026/x.jsonl"],
+        "**/2026/*": ["a/2026/x.jsonl", "b/2026/x.jsonl"],
+    }
 
 
 def poison() -> Iterator[st.SearchStrategy[bytes]]:

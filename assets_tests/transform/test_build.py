@@ -41,9 +41,7 @@ class Built:
     decision: Decision
 
     def rows(self, name: str, branch: str = "main") -> list[dict[str, object]]:
-        found: list[dict[str, object]] = (
-            self.lake.table(TableName.parse(name)).scan(branch=branch).read_all().to_pylist()
-        )
+        found: list[dict[str, object]] = self.lake.table(TableName.parse(name)).scan(at=branch).read_all().to_pylist()
         return sorted(found, key=lambda row: str(list(row.values())))
 
 

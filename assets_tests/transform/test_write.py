@@ -52,7 +52,7 @@ def write(  # noqa: PLR0913, PLR0917  (what tests vary, in the order they vary i
 
 
 def rows(lake: Lake, table: Table, branch: str = "main") -> list[tuple[object, ...]]:
-    read = lake.table(table.name).scan(branch=branch).read_all().to_pylist()
+    read = lake.table(table.name).scan(at=branch).read_all().to_pylist()
     return sorted(tuple(row.values()) for row in read)
 
 
@@ -152,7 +152,7 @@ def test_a_branch_is_made_and_main_left_alone(settings: Settings, lake: Lake, du
     assert numbers(lake, DAILY) == [0]
     assert numbers(lake, DAILY, "run/2") == [0, 1, 2]
     reader = connect(settings)
-    register(reader, lake, branch="run/2")
+    register(reader, lake, at="run/2")
     assert reader.sql("select count(*) from silver.daily").fetchall() == [(3,)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lakehouse.cli import add, check, demo, new, query, run, service, settings, table, ui
+from lakehouse.cli import add, branch, check, demo, new, query, restore, run, service, settings, table, ui
 
 app = typer.Typer(
     name="lakehouse",
@@ -21,6 +21,8 @@ app.command("check")(check.check)
 app.command("add")(add.add)
 app.command("new")(new.new)
 app.command("run")(run.run)
+app.command("restore")(restore.restore)
 app.add_typer(table.app, name="table")
+app.add_typer(branch.app, name="branch")
 app.add_typer(service.app, name="service")
 app.add_typer(settings.app, name="settings")

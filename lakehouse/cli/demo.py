@@ -18,7 +18,7 @@ from rich.progress import (
 )
 
 from lakehouse.cli.output import AsJson, err, out, show_failures, show_json, show_rows
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Profile, Settings, load_settings
 from lakehouse.tables import TableName
 from lakehouse.telemetry import Progress as Step
 from lakehouse.telemetry import listening
@@ -107,7 +107,11 @@ def _show(settings: Settings, outcome: Outcome, figures: Figures) -> None:
     checks = outcome.count()
     found = ", ".join(f"{count} {result}" for result, count in checks.items())
     out.print(f"\n{len(rows)} tables in {figures['seconds']} s; checks: {found}. {settings.state / 'demo.json'}\n")
-    out.print("What next:")
+    out.print(
+        "What next:"
+        if settings.profile is Profile.EMBEDDED
+        else f"What next, with LAKEHOUSE_PROFILE={settings.profile.value}:"
+    )
     out.print("  make ui                                       the tables, runs and lineage in Dagster")
     out.print("  .venv/bin/lakehouse demo advance --days 2 --late 1    the shop lives on, a file comes late")
     out.print('  .venv/bin/lakehouse query "select * from gold.daily_revenue order by 1"')

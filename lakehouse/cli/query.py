@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli.output import AsJson, out, show_rows
+from lakehouse.errors import QueryError
 from lakehouse.settings import load_settings
 
 
@@ -18,11 +19,20 @@ def query(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     branch: Annotated[str | None, typer.Option(help="Read this branch where a table has it.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Read a tag where a table has it, or a time: 2026-01-31T03:00Z.")
+    ] = None,
 ) -> None:
     """Run a read-only query over the lake: tables are named as everywhere, e.g. silver.orders."""
+    from lakehouse.iceberg import MAIN, parse_at
     from lakehouse.iceberg.query import run_query
 
-    rows = run_query(load_settings(), sql, branch=branch)
+    if branch is not None and at is not None:
+        raise QueryError("--branch and --at both say what to read", remedy="Give one of them.")
+    wanted = parse_at(at) if at is not None else branch or MAIN
+    if isinstance(wanted, int):
+        raise QueryError(f"{wanted} is a snapshot of one table", remedy="Give a time, which all tables have.")
+    rows = run_query(load_settings(), sql, at=wanted)
     if as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(rows.column_names)

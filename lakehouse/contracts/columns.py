@@ -14,7 +14,7 @@ from lakehouse.contracts.types import iceberg_type
 from lakehouse.tables import Column, Layer, TableName
 
 _CLASSES = ("public", "internal", "confidential", "restricted", "personal")
-_UNUSED_OF_COLUMNS = ("physicalName", "encryptedName", "partitioned", "properties", "items", "map", "customProperties")
+_UNUSED_OF_COLUMNS = ("physicalName", "encryptedName", "partitioned", "properties", "items", "map")
 _UNUSED_OF_TABLES = ("physicalName", "customProperties")
 
 
@@ -64,6 +64,7 @@ def table_columns(schema: SchemaObject, name: TableName, place: Place) -> Iterat
                 "no column of a bronze table is unique, for it keeps every version",
                 remedy="Say it of the silver table.",
             )
+        renamed_from = _renamed_from(prop, at)
         timezone = (prop.logicalTypeOptions or {}).get("timezone", True) is not False
         yield Column(
             name=prop.name,
@@ -72,7 +73,9 @@ def table_columns(schema: SchemaObject, name: TableName, place: Place) -> Iterat
             description=prop.description or prop.businessName or "",
             personal=prop.classification == "personal",
             unique=bool(prop.unique),
+            renamed_from=renamed_from,
         )
+    _check_renames(schema, place)
 
 
 def primary_key_of(schema: SchemaObject, name: TableName, place: Place) -> tuple[str, ...]:
@@ -87,6 +90,40 @@ def primary_key_of(schema: SchemaObject, name: TableName, place: Place) -> tuple
             )
     # Python's sort is stable: without positions the order is that of the columns.
     return tuple(str(prop.name) for prop in sorted(keys, key=lambda prop: prop.primaryKeyPosition or 0))
+
+
+def _renamed_from(prop: SchemaProperty, place: Place) -> str | None:
+    """The column's customProperty `renamedFrom`, the only one that a column may have."""
+    found: str | None = None
+    for position, entry in enumerate(prop.customProperties or []):
+        at = place / "customProperties" / position
+        if entry.property != "renamedFrom":
+            raise (at / "property").unknown("customProperty of a column", entry.property, ("renamedFrom",))
+        if found is not None:
+            raise (at / "property").error("renamedFrom is stated twice", remedy="Remove one of them.")
+        if not isinstance(entry.value, str) or not entry.value:
+            raise (at / "value").error(
+                "renamedFrom is the column's former name", found=repr(entry.value), remedy="Write that name."
+            )
+        found = entry.value
+    return found
+
+
+def _check_renames(schema: SchemaObject, place: Place) -> None:
+    """A former name belongs to one column, and is no column's name now: else it is not clear whose values it has."""
+    names = {prop.name for prop in schema.properties or []}
+    seen: set[str] = set()
+    for position, prop in enumerate(schema.properties or []):
+        at = place / position
+        former = _renamed_from(prop, at)
+        if former is None:
+            continue
+        if former in names or former in seen:
+            raise (at / "customProperties").error(
+                f"{prop.name} is renamed from {former}, which is another column's",
+                remedy="Rename in two steps, and load or build the table in between.",
+            )
+        seen.add(former)
 
 
 def _refuse_unused(model: SchemaObject | SchemaProperty, keys: tuple[str, ...], place: Place) -> None:

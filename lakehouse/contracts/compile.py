@@ -72,6 +72,8 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
         table_rules=tuple(rules.tables),
         fresh_within=_fresh_within(contract, top / "slaProperties"),
         upkeep=custom.upkeep(),
+        evolution=custom.evolution(),
+        drop=custom.drop(columns),
         version=contract.version or "",
     )
     return Compiled(table, rules.places)

@@ -16,9 +16,9 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 
 from lakehouse.contracts.document import Place
-from lakehouse.contracts.types import duckdb_type
 from lakehouse.tables import Column, Table, TableName
 from lakehouse.tables.sql import quote
+from lakehouse.tables.types import duckdb_type
 
 OBJECT = "{object}"
 """Stands for the contract's own table in a query (ODCS, "Data Quality", SQL)."""

@@ -1,6 +1,6 @@
 """The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
 
-load, rejectLimit (bronze); strategy (silver, gold); window, partition, sort, upkeep (all).
+load, rejectLimit (bronze); strategy (silver, gold); window, partition, sort, evolution, drop, upkeep (all).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from open_data_contract_standard.model import CustomProperty
 
 from lakehouse.contracts.document import Place
 from lakehouse.contracts.types import INTEGERS, family
-from lakehouse.tables import Column, LoadPolicy, PartitionField, Strategy, Upkeep
+from lakehouse.tables import Column, Evolution, LoadPolicy, PartitionField, Strategy, Upkeep
 
-KNOWN = ("load", "partition", "rejectLimit", "sort", "strategy", "upkeep", "window")
+KNOWN = ("drop", "evolution", "load", "partition", "rejectLimit", "sort", "strategy", "upkeep", "window")
 _PARTITION = re.compile(r"(?:(?P<transform>\w+)(?:\[(?P<width>\d+)\])?\((?P<column>[^()]+)\))|(?P<identity>[^()\[\]]+)")
 _DAYS = {"date", "timestamp", "timestamptz"}
 _TRANSFORMS: Mapping[str, frozenset[str]] = {
@@ -120,6 +120,25 @@ class CustomProperties:
             if name not in columns:
                 raise (self.place("sort") / position).unknown("column", name, list(columns))
         return tuple(names)
+
+    def evolution(self) -> Evolution:
+        """Whether the table follows the contract when it changes: `evolve` (the default) or `freeze`."""
+        stated = self.values.get("evolution", Evolution.EVOLVE.value)
+        known = [evolution.value for evolution in Evolution]
+        if stated not in known:
+            raise self.place("evolution").unknown("evolution", stated, known)
+        return Evolution(str(stated))
+
+    def drop(self, columns: Mapping[str, Column]) -> frozenset[str]:
+        """Columns to remove from the table, none of which the contract has."""
+        names = self._names("drop")
+        for position, name in enumerate(names):
+            if name in columns or name.startswith("_"):
+                raise (self.place("drop") / position).error(
+                    f"{name} is to be dropped and is a column of the table",
+                    remedy="Remove it from the columns, or from `drop`.",
+                )
+        return frozenset(names)
 
     def upkeep(self) -> Upkeep:
         """What upkeep may do: `{targetFileMb: 128, keepSnapshotsDays: 7}`."""

@@ -36,14 +36,6 @@ _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _FIXED = re.compile(r"fixed[\[(]\s*(\d+)\s*[\])]")
 _MAX_PRECISION = 38
 
-_DUCKDB = {
-    "int": "integer",
-    "long": "bigint",
-    "string": "varchar",
-    "binary": "blob",
-    "fixed": "blob",
-}
-
 INTEGERS = frozenset({"int", "long"})
 FLOATS = frozenset({"float", "double"})
 NUMBERS = INTEGERS | FLOATS | {"decimal"}
@@ -91,11 +83,6 @@ def _physical(text: str, place: Place) -> str:
     if (fixed := _FIXED.fullmatch(text)) and int(fixed[1]) > 0:
         return f"fixed[{int(fixed[1])}]"
     raise place.unknown("physical type", text, [*_PRIMITIVES, "decimal(12, 2)", "fixed[16]"])
-
-
-def duckdb_type(column_type: str) -> str:
-    """The DuckDB type that holds an Iceberg type."""
-    return _DUCKDB.get(family(column_type), column_type)
 
 
 def sql_literal(value: object, column_type: str, place: Place) -> str:

@@ -25,6 +25,7 @@ from lakehouse.demo.calendar import FIRST_DAY, day_of
 from lakehouse.demo.rates import rates
 from lakehouse.demo.shop import Shop, stored_shop
 from lakehouse.errors import SourceError
+from lakehouse.storage import FolderStore
 
 _PAGE_ROWS = 40
 _MOODY_PAGE = 3
@@ -62,7 +63,7 @@ class RatesServer(ThreadingHTTPServer):
             return HTTPStatus.BAD_REQUEST, {"error": "page must be 1 or more"}, {}
         try:
             found = stored_shop(self._database)
-            today = day_of(Shop(self._database, Path()).day) if found is not None else None
+            today = day_of(Shop(self._database, FolderStore(Path())).day) if found is not None else None
         except SourceError:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the rates are being updated"}, {"Retry-After": "1"}
         if found is None or today is None:

@@ -1,15 +1,13 @@
-"""Payment files put into the landing folder: a day's file, files held up for days, and those asked to be late.
+"""Payment files put into the landing folder or bucket: a day's, those held up for days, and those asked to be late.
 
 What a line looks like does not belong here (`payments.py`). A file appears under its name whole or not at all.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 from psycopg import Connection
 
@@ -17,7 +15,7 @@ from lakehouse.demo.calendar import Scale, day_number, day_of, randomness
 from lakehouse.demo.orders import Order, orders_of, paid_on
 from lakehouse.demo.payments import Line, Payment, damaged_lines, line
 from lakehouse.demo.schema import AMOUNTS
-from lakehouse.errors import StateError
+from lakehouse.storage import Store
 
 # The file of every tenth day, from day 4 on, comes three days late.
 _HELD_EVERY, _HELD_FIRST, _HELD_DAYS = 10, 4, 3
@@ -25,28 +23,28 @@ _LATE_LINES = 3
 
 
 class Delivery:
-    """Writes files into `<landing>/payments` and notes every line in `truth.payments_sent`, in one transaction.
+    """Writes files into `payments/` of the landing store and notes every line in `truth.payments_sent`.
 
-    A file is there before the transaction ends; when that fails, the next attempt writes the same file again.
+    In one transaction. A file is there before it ends; when that fails, the next attempt writes the same file again.
     """
 
-    def __init__(self, landing: Path, seed: int, scale: Scale) -> None:
-        self._folder = landing / "payments"
+    def __init__(self, landing: Store, seed: int, scale: Scale) -> None:
+        self._landing = landing
         self._seed, self._scale = seed, scale
 
-    def deliver(self, connection: Connection, number: int) -> list[Path]:
-        """The files that arrive in the evening of the shop's day `number`, if nobody asks for late ones."""
+    def deliver(self, connection: Connection, number: int) -> list[str]:
+        """The paths of the files that arrive in the evening of day `number`, if nobody asks for late ones."""
         due = [] if _is_held(number) else [number]
         if number > _HELD_DAYS and _is_held(number - _HELD_DAYS):
             due.insert(0, number - _HELD_DAYS)
         return [self._write_day(connection, day) for day in due]
 
-    def deliver_late(self, connection: Connection, number: int, files: int) -> list[Path]:
+    def deliver_late(self, connection: Connection, number: int, files: int) -> list[str]:
         """Up to `files` files of days before `number`, each with payments of that day's orders never sent before."""
         counted = connection.execute("SELECT count(DISTINCT file) FROM truth.payments_sent WHERE file LIKE '%-late-%'")
         rng = randomness(self._seed, f"late {next(counted)[0]}", number)
         days = rng.sample(range(1, number), max(0, number - 1))
-        written: list[Path] = []
+        written: list[str] = []
         before = -1
         while before < len(written) < files:  # a day may send several late files; stop when no day has anything left
             before = len(written)
@@ -57,7 +55,7 @@ class Delivery:
                     written.append(self._write(connection, name, map(line, self._payments(connection, unsent))))
         return written
 
-    def _write_day(self, connection: Connection, day: int) -> Path:
+    def _write_day(self, connection: Connection, day: int) -> str:
         payments = self._payments(connection, paid_on(self._seed, self._scale, day))
         before = list(_sent(connection, _name(day_of(day - 1))))
         rng = randomness(self._seed, "defects", day)
@@ -90,23 +88,10 @@ class Delivery:
         query = "SELECT count(DISTINCT file) FROM truth.payments_sent WHERE file LIKE %s"
         return int(next(connection.execute(query, [f"payments-{day_of(day)}-late-%"]))[0])
 
-    def _write(self, connection: Connection, name: str, lines: Iterable[Line]) -> Path:
+    def _write(self, connection: Connection, name: str, lines: Iterable[Line]) -> str:
         kept = list(lines)
-        path = self._folder / name
-        fresh = self._folder / f".{name}.new"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with fresh.open("w", encoding="utf-8") as file:
-                file.writelines(f"{each.text}\n" for each in kept)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        except OSError as error:
-            raise StateError(
-                f"the landing folder {self._folder} cannot be written to",
-                found=error.strerror or str(error),
-                remedy="Free some room, or set LAKEHOUSE_STATE to another folder.",
-            ) from error
+        path = f"payments/{name}"
+        self._landing.put(path, "".join(f"{each.text}\n" for each in kept).encode())
         with connection.cursor().copy("COPY truth.payments_sent FROM STDIN") as copy:
             for each in kept:
                 sent = each.payment

@@ -12,6 +12,7 @@ from lakehouse.errors import SettingsError
 from lakehouse.services import endpoints, pages
 from lakehouse.services.status import ServiceSpec, Status
 from lakehouse.settings import FilesSource, PostgresSource, Settings
+from lakehouse.storage.open import open_store
 
 _SHOP, _LANDING, _RATES = "shop", "landing", "rates"
 
@@ -25,7 +26,7 @@ def open_shop(settings: Settings, *, scale: float | None = None, seed: int | Non
     url = _shop_url(settings)
     found = stored_shop(url) or (7, Scale())
     source = settings.sources.get(_LANDING)
-    landing = settings.state / (source.root if isinstance(source, FilesSource) else _LANDING)
+    landing = open_store(settings, source.root if isinstance(source, FilesSource) else _LANDING)
     shop = Shop(
         url,
         landing,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import structlog
@@ -24,6 +23,7 @@ from lakehouse.demo.orders import moving_on, orders_of
 from lakehouse.demo.products import first_products, price_changes
 from lakehouse.demo.rates import rates
 from lakehouse.errors import SettingsError, SourceChanged, SourceError, SourceUnreachable
+from lakehouse.storage import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -40,13 +40,13 @@ _TEMPORARY = {
 
 
 class Shop:
-    """A simulated shop in the database at `url`, with payment files under `landing`.
+    """A simulated shop in the database at `url`, with payment files in `landing`.
 
     Seed and scale make the shop what it is; they are kept in the database, and another pair is refused there.
     Errors: SourceUnreachable when the database does not answer, SourceError when it refuses what the shop does.
     """
 
-    def __init__(self, url: SecretStr, landing: Path, seed: int = 7, scale: Scale | None = None) -> None:
+    def __init__(self, url: SecretStr, landing: Store, seed: int = 7, scale: Scale | None = None) -> None:
         self._url = url
         self.seed = seed
         self.scale = scale or Scale()
@@ -77,13 +77,13 @@ class Shop:
 
     def advance(
         self, days: int, late: int = 0, on_progress: Callable[[int, str], None] | None = None
-    ) -> tuple[Path, ...]:
-        """Let the shop live on; answers the payment files that arrived, those of `late` last.
+    ) -> tuple[str, ...]:
+        """Let the shop live on; answers the paths of the payment files that arrived, those of `late` last.
 
         `late` is how many files of past days come in at the end, each with payments never sent before; fewer come when
         nothing is left to send. `on_progress` is called with the days done and the date after each day.
         """
-        files: list[Path] = []
+        files: list[str] = []
         for done in range(1, days + 1):
             with _connect(self._url) as connection:
                 number = _lock(connection) + 1

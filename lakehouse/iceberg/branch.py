@@ -1,158 +1,112 @@
-"""Branches: making one, publishing it to main, giving it up.
+"""Branches: making one, giving one up, and which there are.
 
-Each is one compare-and-swap of one ref: PyIceberg keeps only one requirement of a type, so no commit asserts two refs.
-What is on a branch is `commit.py`.
+How one becomes main is `publish.py`; what is on it beside main, `staged.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from datetime import timedelta
 
-import structlog
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.refs import SnapshotRefType
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import (
-    AssertRefSnapshotId,
-    RemoveSnapshotRefUpdate,
-    SetPropertiesUpdate,
-    SetSnapshotRefUpdate,
-    TableRequirement,
-    TableUpdate,
-)
+from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
+from pyiceberg.table.update import RemoveSnapshotRefUpdate
 
-from lakehouse.errors import BranchMissing, CommitConflict, CommitError, PublishConflict
+from lakehouse.errors import BranchMissing, CommitError
 from lakehouse.iceberg.commit import commit_append
-from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.intent import Intent
-from lakehouse.iceberg.outcome import Commit, describe, merged, nothing_new
-from lakehouse.iceberg.progress import MAIN, floor_properties, head_of, history, progress_at
+from lakehouse.iceberg.progress import MAIN
+from lakehouse.iceberg.swap import Swap, branch_at, stands_at, swap
 from lakehouse.tables import TableName
 
-_log = structlog.get_logger(__name__)
-
-_ATTEMPTS = 20
-_WAIT_S = 0.02
-
-Swap = tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
+SCRATCH = "rebase/"
+"""Prefix of the refs that a rebase builds on (`rebase.py`); they are nobody's branches."""
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def create_branch(table: IcebergTable, name: TableName, branch: str) -> None:
     """Make a branch at main's head; one that is there stays as it is. An empty table gets an empty snapshot first.
 
-    Raises BranchMissing when the branch is not there after all, CommitConflict, CatalogError.
+    Raises BranchMissing when the branch is not there after all, CommitError when the name is a tag's, CommitConflict,
+    CatalogError.
     """
-    _refuse_main(branch)
+    refuse_main(branch)
     if table.metadata.current_snapshot() is None:
         commit_append(table, Intent(name, run_key=None), ())
 
-    def swap(metadata: TableMetadata) -> Swap | None:
+    def plan(metadata: TableMetadata) -> Swap | None:
         start = metadata.current_snapshot()
         if branch in metadata.refs or start is None:
             return None
-        made = _ref(branch, start.snapshot_id)
-        return (AssertRefSnapshotId(ref=branch, snapshot_id=None),), (made,)
+        return (stands_at(branch, None),), (branch_at(branch, start.snapshot_id),)
 
-    _swap(table, name, swap)
-    # PyIceberg's retry drops refs without a word; and another process may have discarded the branch.
+    swap(table, name, plan)
+    # PyIceberg's retry drops refs without a word, some catalogs lose them, and another process may have discarded it.
     table.refresh()
-    head_of(table.metadata, branch)
+    made = table.metadata.refs.get(branch)
+    if made is None:
+        raise BranchMissing(f"branch {branch!r} of {name} was made and is not there", remedy="Run again.")
+    if made.snapshot_ref_type is not SnapshotRefType.BRANCH:
+        raise CommitError(f"{branch!r} is a tag of {name}", remedy="Name the branch otherwise.")
 
 
-def publish(table: IcebergTable, name: TableName, branch: str) -> Commit:
-    """Move main to the branch's head if main has not moved since, and the floor of progress with it; drop the branch.
+def discard(table: IcebergTable, name: TableName, branch: str, *, only_at: int | None = None) -> None:
+    """Drop a branch; nothing happens if it is not there, or not at the snapshot `only_at`.
 
-    The commit counts everything that came to main. A branch that main already holds is dropped, `already_done`.
-    Raises PublishConflict (the branch is kept), BranchMissing, CommitConflict, CatalogError.
+    Raises CommitError for a tag, CommitConflict, CatalogError.
     """
-    _refuse_main(branch)
-    done: list[Commit] = []
-
-    def swap(metadata: TableMetadata) -> Swap | None:
-        done[:] = [_publication(metadata, name, branch)]
-        if done[0].already_done:
-            return None
-        moved = _ref(MAIN, done[0].snapshot_id)
-        floor = floor_properties(progress_at(metadata, head_of(metadata, branch)))
-        updates: tuple[TableUpdate, ...] = (moved, SetPropertiesUpdate(updates=floor)) if floor else (moved,)
-        return (AssertRefSnapshotId(ref=MAIN, snapshot_id=done[0].parent_id),), updates
-
-    _swap(table, name, swap)
-    try:
-        discard(table, name, branch)
-    except CommitConflict:
-        # The rows are on main, which is what was asked for; the next publish or upkeep drops the ref.
-        _log.warning("published branch left behind", table=str(name), branch=branch)
-    return done[0]
-
-
-def discard(table: IcebergTable, name: TableName, branch: str) -> None:
-    """Drop a branch; nothing happens if it is not there. Raises CommitConflict, CatalogError."""
-    _refuse_main(branch)
-
-    def swap(metadata: TableMetadata) -> Swap | None:
-        if branch not in metadata.refs:
-            return None
-        head = AssertRefSnapshotId(ref=branch, snapshot_id=metadata.refs[branch].snapshot_id)
-        return (head,), (RemoveSnapshotRefUpdate(ref_name=branch),)
-
-    _swap(table, name, swap)
+    refuse_main(branch)
+    remove_ref(table, name, branch, SnapshotRefType.BRANCH, only_at=only_at)
 
 
 def branches(metadata: TableMetadata) -> tuple[str, ...]:
     """The branches beside main, by name."""
-    kinds = metadata.refs.items()
-    return tuple(sorted(ref for ref, at in kinds if at.snapshot_ref_type is SnapshotRefType.BRANCH and ref != MAIN))
+    found = live_refs(metadata, SnapshotRefType.BRANCH) - {MAIN}
+    return tuple(sorted(branch for branch in found if not branch.startswith(SCRATCH)))
 
 
-def _publication(metadata: TableMetadata, name: TableName, branch: str) -> Commit:
-    """What a publish would bring to main. Raises PublishConflict, BranchMissing."""
-    head, main = head_of(metadata, branch), metadata.current_snapshot()
-    if head is None or main is None:
-        raise BranchMissing(f"{name} has no snapshot to publish", remedy="Write to the branch first.")
-    if any(past.snapshot_id == head.snapshot_id for past in history(metadata, main)):
-        return nothing_new(name, MAIN, main, already_done=True)
-    ahead: list[Snapshot] = []
-    for snapshot in history(metadata, head):
-        if snapshot.snapshot_id == main.snapshot_id:
-            commits = [describe(name, MAIN, past) for past in ahead]
-            return merged(commits, operation="publish", snapshot_id=head.snapshot_id, parent_id=main.snapshot_id)
-        ahead.append(snapshot)
-    raise PublishConflict(
-        f"main of {name} moved since branch {branch!r} was made",
-        expected="main's head among the branch's snapshots",
-        found=f"main at {main.snapshot_id}",
-        remedy="The branch is kept for inspection. Discard it and run again.",
+def remove_ref(
+    table: IcebergTable, name: TableName, ref: str, kind: SnapshotRefType, *, only_at: int | None = None
+) -> None:
+    """Drop a branch or tag, wherever it points now unless `only_at` says; nothing happens if it is not there.
+
+    Raises CommitError for a ref of the other kind.
+    """
+
+    def plan(metadata: TableMetadata) -> Swap | None:
+        found = metadata.refs.get(ref)
+        if found is None or only_at not in {None, found.snapshot_id}:
+            return None
+        if found.snapshot_ref_type is not kind:
+            raise CommitError(
+                f"{ref!r} of {name} is no {kind.value}", remedy=f"It is a {found.snapshot_ref_type.value}."
+            )
+        return (stands_at(ref, found.snapshot_id),), (RemoveSnapshotRefUpdate(ref_name=ref),)
+
+    swap(table, name, plan)
+
+
+def live_refs(metadata: TableMetadata, kind: SnapshotRefType) -> frozenset[str]:
+    """The refs of a kind that have not outlived their age: those that have count as absent before expiry drops them."""
+    return frozenset(
+        name for name, ref in metadata.refs.items() if ref.snapshot_ref_type is kind and not outlived(metadata, ref)
     )
 
 
-def _swap(table: IcebergTable, name: TableName, plan: Callable[[TableMetadata], Swap | None]) -> None:
-    """Carry out the plan for the newest metadata; plan again when another commit came between."""
-    for attempt in range(_ATTEMPTS):
-        with catalog_errors(f"moving a branch of {name}"):
-            table.refresh()
-            swap = plan(table.metadata)
-            if swap is None:
-                return
-            try:
-                table.catalog.commit_table(table, *swap)
-            except CommitFailedException as error:
-                _log.debug("ref moved by another writer", table=str(name), attempt=attempt, answer=str(error))
-                time.sleep(_WAIT_S * min(attempt + 1, 10))
-            else:
-                table.refresh()
-                return
-    raise CommitConflict(f"other writers were faster {_ATTEMPTS} times on {name}", remedy="Run again.")
+def outlived(metadata: TableMetadata, ref: SnapshotRef) -> bool:
+    """Whether a ref is older than it may become, counted from its snapshot's time as expiry counts it."""
+    return ref.max_ref_age_ms is not None and age_of(metadata, ref.snapshot_id) > ref.max_ref_age_ms * _MILLISECOND
 
 
-def _ref(branch: str, snapshot_id: int | None) -> SetSnapshotRefUpdate:
-    """A branch pointing at a snapshot, without limits of age: upkeep decides on those."""
-    return SetSnapshotRefUpdate.model_validate({"ref-name": branch, "type": "branch", "snapshot-id": snapshot_id})
+def age_of(metadata: TableMetadata, snapshot_id: int) -> timedelta:
+    """How long ago a snapshot was made, by this machine's clock; never negative."""
+    snapshot = metadata.snapshot_by_id(snapshot_id)
+    made_ms = snapshot.timestamp_ms if snapshot else 0
+    return max(timedelta(milliseconds=time.time_ns() // 1_000_000 - made_ms), timedelta())
 
 
-def _refuse_main(branch: str) -> None:
+def refuse_main(branch: str) -> None:
+    """Raise CommitError for main, which is no branch to make, publish or discard."""
     if branch == MAIN:
         raise CommitError("main is no branch to make, publish or discard", remedy="Name another branch.")

@@ -1,173 +1,138 @@
-"""The commit protocol: snapshots that carry progress and a run key, fenced at every attempt.
+"""The commit protocol: one snapshot, whose every promise is checked anew at each attempt.
 
-PyIceberg's transaction calls a producer's `_commit` anew on every attempt with refreshed metadata, so each promise is
-checked there, against the head that the attempt builds on. Which files are written and replaced is decided by
-`table.py` and `window.py`; moving refs is `branch.py`.
+PyIceberg's own loop is not used: it keeps what was staged against older metadata, and deletes manifests of a commit
+that landed late. An attempt here reads the table, lets the producer check and write manifests (`produce.py`), and asks
+the catalog to swap. Which files come and go is decided by `effects.py`; moving refs is `branch.py`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pyiceberg.exceptions import CommitFailedException, ValidationException
-from pyiceberg.expressions import AlwaysTrue
+import structlog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update.snapshot import _FastAppendFiles, _OverwriteFiles, _SnapshotProducer
-from pyiceberg.typedef import EMPTY_DICT
+from pyiceberg.table import Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate, TableUpdate
 
-from lakehouse.errors import CommitConflict, LakehouseError
+from lakehouse.errors import CommitConflict
 from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.intent import AlreadyDone, Intent
-from lakehouse.iceberg.outcome import Commit, describe
-from lakehouse.iceberg.progress import (
-    FORMAT,
-    FORMAT_VERSION,
-    MAIN,
-    PROGRESS,
-    RUN_KEY,
-    encoded,
-    floor_properties,
-    progress_at,
-)
+from lakehouse.iceberg.outcome import Commit, describe, nothing_new
+from lakehouse.iceberg.produce import AppendProducer, Change, ChangeProducer, Producer
+from lakehouse.iceberg.progress import MAIN, floor_properties, head_of
+from lakehouse.iceberg.retry import Backoff
 
-if TYPE_CHECKING:
-    from pyiceberg.table.metadata import TableMetadata
-    from pyiceberg.table.update import UpdatesAndRequirements
+_log = structlog.get_logger(__name__)
 
 
 def commit_append(table: IcebergTable, intent: Intent, added: Sequence[DataFile]) -> Commit:
-    """Add files in one snapshot. Raises Fenced, BranchMissing, CommitConflict, CatalogError."""
-    return _commit(table, intent, added, lambda **arguments: _Append(operation=Operation.APPEND, **arguments))
+    """Add files in one snapshot. Raises Fenced, RunKeyTooOld, BranchMissing, CommitConflict, CatalogError."""
+    return _commit(table, intent, added, lambda **arguments: AppendProducer(operation=Operation.APPEND, **arguments))
 
 
-def commit_overwrite(
-    table: IcebergTable,
-    intent: Intent,
-    added: Sequence[DataFile],
-    removed: Callable[[TableMetadata], frozenset[DataFile]],
-) -> Commit:
+def commit_change(table: IcebergTable, intent: Intent, added: Sequence[DataFile], change: Change) -> Commit:
     """Replace files by others in ONE snapshot.
 
-    `removed` names the files to replace as of some metadata. It is asked on every attempt, and must always answer as
-    it did at first: a file that came or went since is another writer's work, and CommitConflict. Raises also Fenced,
-    BranchMissing, CatalogError.
+    The change is planned again at every attempt. A file that came or went since, or rows of one that another writer
+    deleted, are a CommitConflict; a snapshot that would not keep all other files, a CommitError. Raises also what
+    `commit_append` does.
     """
-    planned = removed(table.metadata)
 
-    def make(**arguments: Any) -> _Overwrite:  # noqa: ANN401  (the producer's own arguments)
-        producer = _Overwrite(operation=Operation.OVERWRITE, **arguments)
-        producer.replan = removed
-        for file in planned:
-            producer.delete_data_file(file)
+    def make(**arguments: Any) -> ChangeProducer:  # noqa: ANN401  (the producer's own arguments)
+        producer = ChangeProducer(operation=change.operation, **arguments)
+        producer.change = change
         return producer
 
     return _commit(table, intent, added, make)
 
 
-class _Refused(ValidationException):
-    """Carries our reason through PyIceberg, which cleans up the attempt's manifests for a ValidationException."""
+def already_done(intent: Intent, metadata: TableMetadata, done: AlreadyDone) -> Commit:
+    """The earlier commit of a run key; nothing but the head where its snapshot is expired."""
+    if done.snapshot is None:
+        return nothing_new(intent.table, intent.branch, head_of(metadata, intent.branch), already_done=True)
+    return describe(intent.table, intent.branch, done.snapshot, already_done=True)
 
-    def __init__(self, reason: Exception) -> None:
-        self.reason = reason
-        super().__init__(str(reason))
 
-
-class _Protocol(_SnapshotProducer[Any]):
-    """What every producer of ours does at every attempt."""
-
-    intent: Intent
-    retries: int = 0
+class _Unstaged(Transaction):
+    """Keeps no updates of its own, so that a producer always sees what the catalog holds, uncopied."""
 
     @property
-    def _landed(self) -> TableMetadata:
-        """What the catalog holds; the transaction's own metadata has our floor property staged in it already."""
-        return self._transaction._table.metadata  # noqa: SLF001  (this class is part of PyIceberg's machinery)
+    def table_metadata(self) -> TableMetadata:
+        return self._table.metadata
 
-    def _refresh_for_retry(self) -> None:
-        self.retries += 1
-        super()._refresh_for_retry()
 
-    def _commit(self) -> UpdatesAndRequirements:
+def _commit(table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., Producer]) -> Commit:
+    with catalog_errors(f"writing {intent.table}"):
+        producer = make(transaction=_Unstaged(table), io=table.io, branch=intent.branch)
+        producer.intent = intent
+        for file in added:
+            producer.append_data_file(file)
         try:
-            self._check(self._landed)
-        except (LakehouseError, AlreadyDone) as reason:
-            raise _Refused(reason) from reason
-        return super()._commit()
-
-    def _check(self, metadata: TableMetadata) -> None:
-        self.intent.check(metadata)
-        if any(file.spec_id != metadata.default_spec_id for file in self._added_data_files):
-            raise _conflict(self.intent, "the table's partitioning changed")
-
-    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        metadata = self._landed
-        parent = metadata.snapshot_by_id(self._parent_snapshot_id) if self._parent_snapshot_id is not None else None
-        ours = {
-            FORMAT: FORMAT_VERSION,
-            PROGRESS: encoded({**progress_at(metadata, parent), **self.intent.progress}),
-        }
-        if self.intent.run_key is not None:
-            ours[RUN_KEY] = self.intent.run_key
-        return super()._summary({**snapshot_properties, **self.intent.summary, **ours})
-
-
-class _Append(_Protocol, _FastAppendFiles):
-    """Files are added; nothing conflicts."""
-
-
-class _Overwrite(_Protocol, _OverwriteFiles):
-    """Files are replaced by others."""
-
-    replan: Callable[[TableMetadata], frozenset[DataFile]]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (the library's own arguments)
-        super().__init__(*args, **kwargs)
-        # No manifest is skipped when the files to remove are looked for: their own list says which they are.
-        self.delete_by_predicate(AlwaysTrue())
-
-    def _check(self, metadata: TableMetadata) -> None:
-        super()._check(metadata)
-        if self.replan(metadata) != self._deleted_data_files:
-            raise _conflict(self.intent, "files of the replaced window came or went")
-
-    def _validate_concurrency(self) -> None:
-        """`_check` compares the very files; the library's check would refuse every concurrent append."""
-
-
-def _conflict(intent: Intent, what: str) -> CommitConflict:
-    return CommitConflict(
-        f"{what} while {intent.table} was being written on branch {intent.branch!r}",
-        remedy="Nothing was written. Run again.",
-    )
-
-
-def _commit(table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., _Protocol]) -> Commit:
-    transaction = table.transaction()
-    producer: _Protocol | None = None
-    try:
-        with catalog_errors(f"writing {intent.table}"):
-            if intent.branch == MAIN and intent.progress:
-                transaction.set_properties(floor_properties(intent.progress))
-            producer = make(transaction=transaction, io=table.io, branch=intent.branch)
-            producer.intent = intent
-            for file in added:
-                producer.append_data_file(file)
-            producer.commit()
-            transaction.commit_transaction()
-    except _Refused as refused:
-        if isinstance(refused.reason, AlreadyDone):
-            return describe(intent.table, intent.branch, refused.reason.snapshot, already_done=True)
-        raise refused.reason from None
-    except (CommitFailedException, ValidationException) as error:
-        raise _conflict(intent, "other writers were faster at every attempt") from error
-    snapshot = table.metadata.snapshot_by_id(producer.snapshot_id)
-    if snapshot is None:
-        # A later writer's metadata is what the look-up found; ours is in its history.
-        table.refresh()
+            retries = _land(table, producer)
+        except AlreadyDone as done:
+            return already_done(intent, table.metadata, done)
         snapshot = table.metadata.snapshot_by_id(producer.snapshot_id)
-    if snapshot is None:
-        raise _conflict(intent, "the committed snapshot was removed")
-    return describe(intent.table, intent.branch, snapshot, retries=producer.retries)
+        if snapshot is None:
+            # A later writer's metadata is what the look-up found; ours is in its history.
+            table.refresh()
+            snapshot = table.metadata.snapshot_by_id(producer.snapshot_id)
+        if snapshot is None:
+            raise CommitConflict(
+                f"the snapshot written to {intent.table} was removed at once by another program", remedy="Run again."
+            )
+        if retries:
+            _tidy(table, producer, snapshot)
+    return describe(intent.table, intent.branch, snapshot, retries=retries)
+
+
+def _land(table: IcebergTable, producer: Producer) -> int:
+    """Try until the snapshot is in the table; how often it was overtaken.
+
+    The snapshot's id stays the same over all attempts, so that one which landed late is recognised.
+    """
+    backoff, retries = Backoff.of(table.metadata.properties), 0
+    pauses = backoff.pauses()
+    floor: tuple[TableUpdate, ...] = ()
+    if producer.intent.branch == MAIN and producer.intent.progress:
+        floor = (SetPropertiesUpdate(updates=floor_properties(producer.intent.progress)),)
+    while True:
+        try:
+            updates, requirements = producer.attempt()
+        except Exception:
+            # Nothing is on its way to the catalog: earlier attempts are known to be refused.
+            producer.clean_up()
+            raise
+        try:
+            same_table = AssertTableUUID(uuid=table.metadata.table_uuid)
+            table._do_commit((*floor, *updates), (*requirements, same_table))  # noqa: SLF001  (as Transaction does)
+        except CommitFailedException as refusal:
+            pause = next(pauses, None)
+            if pause is None:
+                producer.clean_up()
+                raise CommitConflict(
+                    f"other writers of {producer.intent.table} were faster {retries + 1} times",
+                    expected=f"a commit within {backoff.budget_s:g} s",
+                    found=str(refusal),
+                    remedy="Nothing was written. Run again, when fewer write to the table.",
+                ) from refusal
+        else:
+            return retries
+        retries += 1
+        _log.debug("overtaken", table=str(producer.intent.table), retries=retries, pause_s=round(pause, 3))
+        time.sleep(pause)
+        table.refresh()
+        if table.metadata.snapshot_by_id(producer.snapshot_id) is not None:
+            return retries
+        producer.start_over()
+
+
+def _tidy(table: IcebergTable, producer: Producer, snapshot: Snapshot) -> None:
+    """Remove the manifests of refused attempts: all that the snapshot which landed does not name."""
+    live = {snapshot.manifest_list, *(manifest.manifest_path for manifest in snapshot.manifests(table.io))}
+    producer.clean_up(but=live)

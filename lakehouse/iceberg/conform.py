@@ -32,17 +32,15 @@ def conformed(rows: Rows, schema: pa.Schema, *, may_lack: Collection[str] = ()) 
     _check_types(rows.schema, schema)
     seen = 0
     for batch in _batches(rows):
-        if batch.num_rows:
-            yield _conform(batch, schema, seen)
-            seen += batch.num_rows
+        yield _conform(batch, schema, seen)
+        seen += batch.num_rows
 
 
 def _batches(rows: Rows) -> Iterator[pa.RecordBatch]:
-    if isinstance(rows, pa.Table):
-        # A column that is NULL by mistake is counted over the whole table, which costs nothing here.
-        yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
-    else:
-        yield from rows
+    """Slices, of which nothing is copied: one huge batch must not become one huge cast, or one huge row group."""
+    for batch in rows.to_batches() if isinstance(rows, pa.Table) else rows:
+        for start in range(0, batch.num_rows, _BATCH_ROWS):
+            yield batch.slice(start, _BATCH_ROWS)
 
 
 def _check_names(given: pa.Schema, schema: pa.Schema, may_lack: Collection[str]) -> None:

@@ -13,8 +13,11 @@ import boto3
 import duckdb
 import structlog
 
-from lakehouse.errors import ServiceError
+from lakehouse.errors import ServiceError, SnapshotMissing
+from lakehouse.iceberg.at import At
 from lakehouse.iceberg.lake import Lake
+from lakehouse.iceberg.progress import MAIN
+from lakehouse.services.endpoints import s3_endpoint
 from lakehouse.settings import S3, Settings
 from lakehouse.storage.paths import from_uri, is_s3
 from lakehouse.tables import TableName
@@ -45,28 +48,34 @@ def prepare(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         connection.execute(f"LOAD {literal(str(_extension(extension)))}")
     connection.execute("SET TimeZone = 'UTC'")
     if on_s3:
-        connection.execute(_secret(settings.s3))
+        connection.execute(_secret(s3_endpoint(settings)))
 
 
 def register(
     connection: duckdb.DuckDBPyConnection,
     lake: Lake,
     *,
-    branch: str | None = None,
+    at: At = MAIN,
     tables: Iterable[TableName] | None = None,
 ) -> int:
     """Make a view `layer.table` of each table (default: all), pinned to the snapshot of now; then the saved views.
 
-    `branch` is read where a table has it, main elsewhere. Returns how many there are. A saved view that cannot be
-    bound (its tables are not there) is left out and logged.
+    A branch or tag is read where a table has it, main elsewhere. Returns how many there are. Left out and logged are
+    tables that do not remember the time asked for, and saved views that cannot be bound (their tables are not there).
     """
     names = lake.names() if tables is None else tuple(tables)
     saved = {(schema, name): sql for schema, name, sql in lake.views.all()}
     # A model that became a view leaves its old table behind; the view is what it means now.
     physical = [name for name in names if name.key not in saved]
+    made = 0
     for name in physical:
-        _view(connection, *name.key, f"FROM {lake.relation_sql(name, branch)}")
-    return len(physical) + _saved_views(connection, saved)
+        try:
+            _view(connection, *name.key, f"FROM {lake.relation_sql(name, at)}")
+        except SnapshotMissing as error:
+            _log.warning("table left out", table=str(name), reason=str(error))
+        else:
+            made += 1
+    return made + _saved_views(connection, saved)
 
 
 def _saved_views(connection: duckdb.DuckDBPyConnection, saved: dict[tuple[str, str], str]) -> int:

@@ -9,7 +9,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyiceberg.exceptions import NoSuchTableError
+from pydantic import ValidationError
+from pyiceberg.exceptions import NoSuchTableError, RESTError
+from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from lakehouse.errors import CatalogError, LakehouseError, StateError, TableMissing
@@ -27,7 +29,7 @@ _UNWRITABLE = {
 
 @contextmanager
 def catalog_errors(doing: str) -> Iterator[None]:
-    """Turn what SQLAlchemy and the storage raise into CatalogError, TableMissing and StateError.
+    """Turn what SQLAlchemy, a REST catalog and the storage raise into CatalogError, TableMissing and StateError.
 
     `doing` ends the message, e.g. "writing silver.orders".
     """
@@ -39,11 +41,12 @@ def catalog_errors(doing: str) -> Iterator[None]:
         raise TableMissing(
             f"the table is not there when {doing}", found=str(error), remedy="Load or build it first."
         ) from None
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, RequestException, RESTError, ValidationError) as error:
+        # A RequestException is an OSError too, and never the warehouse's: that is read through Arrow.
         raise CatalogError(
             f"the catalog failed while {doing}",
             found=reason_of(error),
-            remedy="Check that the catalog's database runs.",
+            remedy="Check that the catalog runs, and run again: what landed is recognised by its run key.",
         ) from error
     except OSError as error:
         said = _UNWRITABLE.get(error.errno or 0)
@@ -54,6 +57,15 @@ def catalog_errors(doing: str) -> Iterator[None]:
         raise StateError(
             f"{said} while {doing}", found=str(error), remedy="Make room or mend the rights, then run again."
         ) from error
+
+
+def unreachable(error: Exception) -> CatalogError:
+    """What to say when a catalog cannot even be opened."""
+    return CatalogError(
+        "the catalog does not answer",
+        found=reason_of(error),
+        remedy="Check LAKEHOUSE_CATALOG__URI and that the catalog runs (`lakehouse service status`).",
+    )
 
 
 def reason_of(error: Exception) -> str:

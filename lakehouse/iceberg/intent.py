@@ -7,13 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Required, TypedDict
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from lakehouse.errors import Fenced
-from lakehouse.iceberg.progress import MAIN, Progress, find_run, head_of, progress_at
+from lakehouse.errors import CommitError, Fenced
+from lakehouse.iceberg.progress import MAIN, Progress, check_format, find_run, head_of, progress_at
+from lakehouse.iceberg.run_keys import seen
 from lakehouse.tables import Position, TableName
+
+_WRITABLE = 2
+"""The newest Iceberg format version that is written."""
+
+
+class Promise(TypedDict, total=False):
+    """What every effect promises beside its rows.
+
+    `run_key`: a run with the same key writes once. `branch`: main if not given. `progress`: positions by scope that
+    come with the rows. `expected_progress`: positions that must not have moved, None for a scope without one.
+    `summary`: further entries of the snapshot's summary. `issued_at`: when the key came into being, an aware time
+    (default: now); whoever tries a run again gives the first time again, for what is older than the table's memory of
+    its runs is refused.
+    """
+
+    run_key: Required[str]
+    branch: str
+    progress: Progress
+    expected_progress: Mapping[str, Position | None]
+    summary: Mapping[str, str]
+    issued_at: datetime
 
 
 @dataclass(frozen=True)
@@ -26,12 +50,47 @@ class Intent:
     progress: Progress = field(default_factory=dict)
     expected: Mapping[str, Position | None] = field(default_factory=dict)
     summary: Mapping[str, str] = field(default_factory=dict)
+    issued_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @classmethod
+    def of(cls, table: TableName, promise: Promise) -> Intent:
+        """The intent of an effect. Raises CommitError for a time of no zone."""
+        issued_at = promise.get("issued_at") or datetime.now(UTC)
+        if issued_at.tzinfo is None:
+            raise CommitError(
+                f"the run key of a write to {table} was issued at {issued_at}, in no time zone",
+                expected="an aware time",
+                remedy="Give the time with its zone, e.g. datetime.now(UTC).",
+            )
+        return cls(
+            table,
+            promise["run_key"],
+            promise.get("branch", MAIN),
+            promise.get("progress", {}),
+            promise.get("expected_progress", {}),
+            promise.get("summary", {}),
+            issued_at,
+        )
 
     def check(self, metadata: TableMetadata) -> Snapshot | None:
-        """The head to build on. Raises BranchMissing, Fenced, and AlreadyDone when the run key is on the ref."""
+        """The head to build on.
+
+        Raises AlreadyDone when the run key is on the ref or in the memory of expired ones, RunKeyTooOld, BranchMissing,
+        Fenced, StateError for a table of a later release, CommitError for one that cannot be written.
+        """
+        check_format(self.table, metadata)
+        if metadata.format_version > _WRITABLE:
+            raise CommitError(
+                f"{self.table} is a table of Iceberg's format version {metadata.format_version}: it is only read",
+                expected=f"version {_WRITABLE}",
+                remedy="Write it with the program that upgraded it.",
+            )
         head = head_of(metadata, self.branch)
-        if self.run_key is not None and (done := find_run(metadata, head, self.run_key)) is not None:
-            raise AlreadyDone(done)
+        if self.run_key is not None:
+            if (done := find_run(metadata, head, self.run_key)) is not None:
+                raise AlreadyDone(done)
+            if seen(metadata, head, self.run_key, self.issued_at):
+                raise AlreadyDone(None)
         found = progress_at(metadata, head) if self.expected else {}
         for scope, position in self.expected.items():
             if found.get(scope) != position:
@@ -45,8 +104,8 @@ class Intent:
 
 
 class AlreadyDone(Exception):  # a signal between modules of this package, never seen outside of it
-    """The run key is on the ref: `snapshot` is what it made."""
+    """The run key was there before: `snapshot` is what it made, None where that is expired."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot | None) -> None:
         self.snapshot = snapshot
-        super().__init__(snapshot.snapshot_id)
+        super().__init__(snapshot and snapshot.snapshot_id)

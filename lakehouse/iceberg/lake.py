@@ -11,13 +11,16 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, Ta
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import CommitConflict
-from lakehouse.iceberg.catalog import SafeCatalog, open_catalog
+from lakehouse.iceberg.at import At
+from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.evolve import evolve, properties_of
 from lakehouse.iceberg.failures import catalog_errors
-from lakehouse.iceberg.scan import relation_sql
+from lakehouse.iceberg.progress import MAIN, check_format
+from lakehouse.iceberg.relation import relation_sql
+from lakehouse.iceberg.safe import SafeCatalog
+from lakehouse.iceberg.scan import state_at
 from lakehouse.iceberg.schema import iceberg_schema, partition_fields, partition_spec, sort_order
 from lakehouse.iceberg.table import LakeTable
-from lakehouse.iceberg.views import ViewStore
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Table, TableName
 
@@ -29,7 +32,7 @@ class Lake:
 
     def __init__(self, catalog: SafeCatalog) -> None:
         self._catalog = catalog
-        self.views = ViewStore(catalog.engine, catalog.name)
+        self.views = catalog.views
 
     @classmethod
     def open(cls, settings: Settings) -> Lake:
@@ -60,13 +63,14 @@ class Lake:
         self._load(name)
         return LakeTable(name, partial(self._load, name))
 
-    def relation_sql(self, name: TableName, branch: str | None = None) -> str:
-        """A DuckDB relation of the table as it is now, at a branch where the table has it, else main.
+    def relation_sql(self, name: TableName, at: At = MAIN) -> str:
+        """A DuckDB relation of the table as it is now: at a branch or tag where the table has it, else main; at a time.
 
-        Raises TableMissing, StateError.
+        Raises TableMissing, StateError, SnapshotMissing when the table does not remember that time.
         """
         loaded = self._load(name)
-        return relation_sql(loaded, branch if branch in loaded.metadata.refs else None)
+        elsewhere = isinstance(at, str) and at not in loaded.metadata.refs
+        return relation_sql(state_at(name, loaded, MAIN if elsewhere else at))
 
     def exists(self, name: TableName) -> bool:
         """Whether the catalog knows the table."""
@@ -92,7 +96,9 @@ class Lake:
 
     def _load(self, name: TableName) -> IcebergTable:
         with catalog_errors(f"opening {name}"):
-            return self._catalog.load_table(name.key)
+            table = self._catalog.load_table(name.key)
+        check_format(name, table.metadata)
+        return table
 
     def _make(self, table: Table) -> bool:
         """Whether this process made the table."""

@@ -5,6 +5,7 @@ Making the snapshot is `commit.py`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,13 +14,18 @@ from pyiceberg.table.snapshots import Snapshot
 from lakehouse.iceberg.progress import summary_of
 from lakehouse.tables import TableName
 
+PROOF = "lakehouse.proof"
+"""Summary key: JSON of row counts. `read` from files written anew = `kept` + `removed`; `whole` files went unread."""
+
 
 @dataclass(frozen=True)
 class Commit:
     """What a write did. Counts are of the whole snapshot (for a publish: of all it brought to main); bytes on disk.
 
-    `already_done`: the run key was found on the ref, nothing was written now and the counts are those of the earlier
-    commit. `snapshot_id` is the head of the branch afterwards, None while the table has none.
+    `rows_rewritten` were in files that had to be written anew, and are in neither `rows_added` nor `rows_removed`.
+    `retries`: how often other writers were faster. `already_done`: the run key had written before, nothing was written
+    now and the counts are those of the earlier commit, or 0 where its snapshot is expired. `snapshot_id` is the head of
+    the branch afterwards, None while the table has none.
     """
 
     table: TableName
@@ -29,6 +35,7 @@ class Commit:
     operation: str
     rows_added: int = 0
     rows_removed: int = 0
+    rows_rewritten: int = 0
     files_added: int = 0
     files_removed: int = 0
     bytes_added: int = 0
@@ -45,14 +52,17 @@ def describe(
     def count(key: str) -> int:
         return int(summary.get(key, 0))
 
+    proof = json.loads(summary.get(PROOF, "{}"))
+    kept = int(proof.get("kept", 0))
     return Commit(
         table=table,
         branch=branch,
         snapshot_id=snapshot.snapshot_id,
         parent_id=snapshot.parent_snapshot_id,
         operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
-        rows_added=count("added-records"),
-        rows_removed=count("deleted-records"),
+        rows_added=count("added-records") - kept,
+        rows_removed=int(proof.get("removed", 0)) + int(proof.get("whole", 0)) if proof else count("deleted-records"),
+        rows_rewritten=kept,
         files_added=count("added-data-files"),
         files_removed=count("deleted-data-files"),
         bytes_added=count("added-files-size"),
@@ -76,6 +86,7 @@ def merged(commits: Sequence[Commit], *, operation: str, snapshot_id: int, paren
         parent_id=parent_id,
         rows_added=sum(commit.rows_added for commit in commits),
         rows_removed=sum(commit.rows_removed for commit in commits),
+        rows_rewritten=sum(commit.rows_rewritten for commit in commits),
         files_added=sum(commit.files_added for commit in commits),
         files_removed=sum(commit.files_removed for commit in commits),
         bytes_added=sum(commit.bytes_added for commit in commits),

@@ -5,6 +5,7 @@ Which file a partition's rows go to is `writer.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -70,11 +71,14 @@ class Splitter:
             start = end
 
     def _partition(self, key: tuple[object, ...]) -> Partition:
+        # One NaN for all: another would equal none that is known, and each batch would begin a partition of its own.
+        key = tuple(math.nan if value != value else value for value in key)  # noqa: PLR0124  (only NaN differs)
         known = self._known.get(key)
         if known is None:
             values = Record(
                 *(
-                    partition_record_value(field, value, self._schema)
+                    # PyIceberg would take the bucket of a time for a time.
+                    value if isinstance(value, int) else partition_record_value(field, value, self._schema)
                     for field, value in zip(self._spec.fields, key, strict=True)
                 )
             )
@@ -88,6 +92,9 @@ def transformed(transform: Transform[Any, Any], source: IcebergType, values: pa.
 
     PyIceberg computes them on Arrow arrays only where its Rust part is installed; it need not be.
     """
+    if isinstance(values.type, pa.BaseExtensionType):
+        # A UUID is its 16 bytes.
+        values = values.storage
     match transform:
         case IdentityTransform():
             return values
@@ -125,6 +132,7 @@ def _codes(keys: list[pa.Array]) -> pa.Array:
         return pc.cast(encoded.indices, pa.int64()), len(encoded.dictionary)
 
     def both(left: tuple[pa.Array, int], right: tuple[pa.Array, int]) -> tuple[pa.Array, int]:
-        return pc.add(pc.multiply(left[0], right[1]), right[0]), left[1] * right[1]
+        # Encoded anew, for the product of many keys' numbers of values would not fit 64 bits.
+        return code(pc.add(pc.multiply(left[0], right[1]), right[0]))
 
     return reduce(both, map(code, keys))[0]

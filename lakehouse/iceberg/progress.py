@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
-from pyiceberg.table.snapshots import Snapshot, ancestors_of
+from pyiceberg.table.snapshots import Snapshot
 
-from lakehouse.errors import BranchMissing, CatalogError
-from lakehouse.tables import Position
+from lakehouse.errors import BranchMissing, CatalogError, StateError
+from lakehouse.tables import Position, TableName
 
 MAIN = MAIN_BRANCH
 FORMAT = "lakehouse.format"
+"""Table property and summary key: the version of what this project keeps in a table and its snapshots."""
 FORMAT_VERSION = "1"
 PROGRESS = "lakehouse.progress"
 RUN_KEY = "lakehouse.run-key"
@@ -26,6 +27,18 @@ FLOOR = "lakehouse.progress."
 
 Progress: TypeAlias = Mapping[str, Position]
 """Positions by scope."""
+
+
+def check_format(name: TableName, metadata: TableMetadata) -> None:
+    """Raise StateError when the table's state was written by a later release, whose rules are not known here."""
+    found = metadata.properties.get(FORMAT, FORMAT_VERSION)
+    if not found.isdigit() or int(found) > int(FORMAT_VERSION):
+        raise StateError(
+            f"the state of {name} has format version {found}, and this release knows up to {FORMAT_VERSION}",
+            expected=f"version {FORMAT_VERSION} or earlier",
+            found=f"version {found}",
+            remedy="Upgrade the `lakehouse` package: a newer one has written this table.",
+        )
 
 
 def head_of(metadata: TableMetadata, branch: str) -> Snapshot | None:
@@ -41,7 +54,11 @@ def head_of(metadata: TableMetadata, branch: str) -> Snapshot | None:
 
 def history(metadata: TableMetadata, head: Snapshot | None) -> Iterator[Snapshot]:
     """The snapshots from a head back to the oldest one that is kept, newest first."""
-    yield from ancestors_of(head, metadata)
+    # `metadata.snapshot_by_id` looks through all snapshots for each one.
+    known = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    while head is not None:
+        yield head
+        head = known.get(head.parent_snapshot_id) if head.parent_snapshot_id is not None else None
 
 
 def progress_at(metadata: TableMetadata, head: Snapshot | None) -> dict[str, Position]:
@@ -59,7 +76,7 @@ def progress_at(metadata: TableMetadata, head: Snapshot | None) -> dict[str, Pos
 
 def find_run(metadata: TableMetadata, head: Snapshot | None, run_key: str) -> Snapshot | None:
     """The snapshot that a run key made on this ref, if it is there."""
-    found = (snapshot for snapshot in history(metadata, head) if summary_of(snapshot).get(RUN_KEY) == run_key)
+    found = (past for past in history(metadata, head) if past.summary and past.summary.get(RUN_KEY) == run_key)
     return next(found, None)
 
 

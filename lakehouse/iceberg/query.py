@@ -8,8 +8,10 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.errors import QueryError
+from lakehouse.iceberg.at import At
 from lakehouse.iceberg.duck import connect, register
 from lakehouse.iceberg.lake import Lake
+from lakehouse.iceberg.progress import MAIN
 from lakehouse.settings import Settings
 
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
@@ -20,11 +22,12 @@ def run_query(
     sql: str,
     parameters: Sequence[object] = (),
     *,
-    branch: str | None = None,
+    at: At = MAIN,
 ) -> pa.Table:
     """The rows of one statement that only reads, over every table of the lake.
 
-    `branch` is read where a table has it. Raises QueryError for SQL that is wrong, writes, or is several statements.
+    A branch or tag is read where a table has it, a time everywhere. Raises QueryError for SQL that is wrong, writes, or
+    is several statements.
     """
     with connect(settings) as connection:
         try:
@@ -36,7 +39,7 @@ def run_query(
                     found=", ".join(statement.type.name for statement in statements) or "nothing",
                     remedy="Tables are written by materializing their assets.",
                 )
-            register(connection, Lake.open(settings), branch=branch)
+            register(connection, Lake.open(settings), at=at)
             return connection.execute(statements[0], list(parameters)).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(

@@ -9,9 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
+from lakehouse.iceberg.at import At
+from lakehouse.iceberg.changed_days import ChangedDays, changed_days
+from lakehouse.iceberg.changes import Changes
 from lakehouse.iceberg.opened import Opened
 from lakehouse.iceberg.progress import MAIN
-from lakehouse.iceberg.scan import read_rows, relation_sql
+from lakehouse.iceberg.relation import relation_sql
+from lakehouse.iceberg.scan import State, read_rows, state_at
 from lakehouse.iceberg.schema import arrow_of
 from lakehouse.iceberg.stats import SnapshotInfo, TableStats, snapshots_of, stats_of
 
@@ -32,12 +36,32 @@ class Reading(Opened):
         self,
         *,
         columns: Sequence[str] | None = None,
-        branch: str = MAIN,
-        snapshot_id: int | None = None,
+        where: str | None = None,
+        at: At = MAIN,
         limit: int | None = None,
     ) -> pa.RecordBatchReader:
-        """The rows of a branch or snapshot, in no order. Raises BranchMissing, QueryError."""
-        return read_rows(self._load(), branch, snapshot_id, columns=columns, limit=limit)
+        """The rows of a branch, tag, snapshot or time, in no order, as batches of which few are in memory.
+
+        `where` is an Iceberg filter ("amount > 10 and status = 'paid'"): files that cannot hold such rows are not
+        read. Raises BranchMissing, SnapshotMissing, QueryError; CatalogError also while the rows are read.
+        """
+        return read_rows(self._state(at), columns=columns, where=where, limit=limit)
+
+    def changes(self, since: int, *, until: At = MAIN, key: Sequence[str] = ()) -> Changes:
+        """The net effect of every snapshot after `since` (an id), up to and with `until`.
+
+        `key` identifies a row, and pairs a delete and an insert of it into an update. Raises SnapshotMissing when
+        `since` has expired or is not in the history of `until`, BranchMissing, QueryError.
+        """
+        return Changes(self._state(until), since, key)
+
+    def changed_days(self, above: int, *, until: At = MAIN) -> ChangedDays:
+        """The days of the window column that changed above a sequence number (see SnapshotInfo), from metadata alone.
+
+        Also when the snapshot of that number has expired. Raises CommitError for a table without a window column,
+        SnapshotMissing after a restore, BranchMissing, QueryError.
+        """
+        return changed_days(self._state(until), above)
 
     def schema(self) -> pa.Schema:
         """The Arrow schema: strings as `string`, timestamptz as UTC microseconds, required columns non-null."""
@@ -47,9 +71,12 @@ class Reading(Opened):
         """Iceberg type by column, in the table's order."""
         return {field.name: str(field.field_type) for field in self._load().schema().fields}
 
-    def relation_sql(self, branch: str = MAIN, snapshot_id: int | None = None) -> str:
+    def relation_sql(self, at: At = MAIN) -> str:
         """A DuckDB relation, pinned to the snapshot of now; without one, an empty relation of the right types.
 
-        For a FROM clause of a connection made by `duck.connect`. Raises BranchMissing, QueryError.
+        For a FROM clause of a connection made by `duck.connect`. Raises BranchMissing, SnapshotMissing, QueryError.
         """
-        return relation_sql(self._load(), branch, snapshot_id)
+        return relation_sql(self._state(at))
+
+    def _state(self, at: At) -> State:
+        return state_at(self.name, self._load(), at)

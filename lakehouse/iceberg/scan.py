@@ -1,90 +1,136 @@
-"""Reading one table: as Arrow without DuckDB, one data file at a time, or as a relation for DuckDB's SQL.
+"""Reading one table as Arrow, without DuckDB: batch by batch, pruned and filtered.
 
-A DuckDB that can read such a relation is made by `duck.py`.
+SQL over a table is `relation.py`; which snapshot is meant, `at.py`; what changed between two, `changes.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
-from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.schema import Schema
+from pyiceberg.table import DataScan, FileScanTask
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.errors import QueryError
+from lakehouse.iceberg.at import At, snapshot_at
 from lakehouse.iceberg.failures import catalog_errors
-from lakehouse.iceberg.progress import MAIN, head_of
-from lakehouse.iceberg.schema import arrow_of, duckdb_type
-from lakehouse.tables.sql import literal, quote
+from lakehouse.iceberg.file_reader import FileReader
+from lakehouse.iceberg.filter import row_filter
+from lakehouse.iceberg.progress import MAIN
+from lakehouse.iceberg.schema import arrow_of
+from lakehouse.tables import TableName
+
+_EQUALITY_DELETES = "equality deletes"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a reader sees of a table: a snapshot (None: no rows yet), and the columns that its rows are shown with."""
+
+    name: TableName
+    table: IcebergTable
+    snapshot: Snapshot | None
+    schema: Schema
+
+    @property
+    def metadata(self) -> TableMetadata:
+        """The table's metadata as if `schema` were its current one: PyIceberg's planner and reader know no other."""
+        return self.table.metadata.model_copy(update={"current_schema_id": self.schema.schema_id})
+
+
+def state_at(name: TableName, table: IcebergTable, at: At = MAIN) -> State:
+    """The state that `at` means: a branch has the table's columns of now, the past has those of its own time.
+
+    Raises BranchMissing, SnapshotMissing, QueryError.
+    """
+    metadata = table.metadata
+    snapshot = snapshot_at(name, metadata, at)
+    ref = metadata.refs.get(at) if isinstance(at, str) else None
+    grows = at == MAIN or (ref is not None and ref.snapshot_ref_type is SnapshotRefType.BRANCH)
+    return State(name, table, snapshot, metadata.schema() if grows else schema_of(metadata, snapshot))
+
+
+def schema_of(metadata: TableMetadata, snapshot: Snapshot | None) -> Schema:
+    """The schema that a snapshot was written with; the current one where it does not say."""
+    known = {schema.schema_id: schema for schema in metadata.schemas}
+    return known.get(snapshot.schema_id if snapshot and snapshot.schema_id is not None else -1, metadata.schema())
 
 
 def read_rows(
-    table: IcebergTable, branch: str, snapshot_id: int | None, *, columns: Sequence[str] | None, limit: int | None
+    state: State, *, columns: Sequence[str] | None = None, where: str | None = None, limit: int | None = None
 ) -> pa.RecordBatchReader:
-    """The rows of a branch or snapshot, in no order, in the columns asked for (default: all), at most `limit`.
+    """The rows of a state that fulfil a filter, in no order, in the columns asked for (default: all).
 
-    Memory holds one data file: PyIceberg's own reader starts on all files at once. Raises QueryError for an unknown
-    column or snapshot, BranchMissing; CatalogError while it is read.
+    Memory holds a few batches of one file: PyIceberg's own reader starts on all files at once. Raises QueryError for
+    an unknown column, a wrong filter, and equality deletes; CatalogError also while it is read.
     """
-    at = _resolved(table, branch, snapshot_id)
-    wanted = _projected(table.schema(), columns)
+    wanted = projected(state.schema, columns)
+    chosen = row_filter(where, state.schema)
+    tasks = planned(state, chosen)
     schema = arrow_of(wanted, field_ids=False)
-    return pa.RecordBatchReader.from_batches(schema, _batches(table, at, wanted, schema, limit))
+    return pa.RecordBatchReader.from_batches(schema, _limited(read_files(state, tasks, wanted, chosen), limit))
 
 
-def relation_sql(table: IcebergTable, branch: str | None = None, snapshot_id: int | None = None) -> str:
-    """A DuckDB relation pinned to a snapshot (default: main's now); without any, an empty relation of the right types.
-
-    Raises BranchMissing, QueryError.
-    """
-    at = _resolved(table, branch or MAIN, snapshot_id)
-    if at is not None:
-        return f"iceberg_scan({literal(table.metadata_location)}, snapshot_from_id={at}::UBIGINT)"
-    nulls = (
-        f"CAST(NULL AS {duckdb_type(str(field.field_type))}) AS {quote(field.name)}" for field in table.schema().fields
+def planned(state: State, chosen: BooleanExpression | None = None) -> list[FileScanTask]:
+    """The data files, with their delete files, that may hold chosen rows. Raises QueryError for equality deletes."""
+    if state.snapshot is None:
+        return []
+    scan = DataScan(
+        table_metadata=state.metadata,
+        io=state.table.io,
+        row_filter=AlwaysTrue() if chosen is None else chosen,
+        snapshot_id=state.snapshot.snapshot_id,
     )
-    return f"(SELECT {', '.join(nulls)} WHERE false)"
+    with catalog_errors(f"planning to read {state.name}"):
+        try:
+            return list(scan.plan_files())
+        except ValueError as error:
+            if _EQUALITY_DELETES not in str(error):
+                raise
+            raise QueryError(
+                f"{state.name} has equality deletes of another program, which only DuckDB applies here",
+                found=f"snapshot {state.snapshot.snapshot_id}",
+                remedy="Read it with `lakehouse query`, or let that program compact the table.",
+            ) from error
 
 
-def _resolved(table: IcebergTable, branch: str, snapshot_id: int | None) -> int | None:
-    if snapshot_id is None:
-        head = head_of(table.metadata, branch)
-        return head.snapshot_id if head else None
-    if table.metadata.snapshot_by_id(snapshot_id) is None:
-        raise QueryError(
-            f"{'.'.join(table.name())} has no snapshot {snapshot_id} (any more)",
-            remedy="Choose one of `lakehouse table show`.",
-        )
-    return snapshot_id
-
-
-def _batches(
-    table: IcebergTable, snapshot_id: int | None, wanted: Schema, schema: pa.Schema, limit: int | None
+def read_files(
+    state: State, tasks: Iterable[FileScanTask], wanted: Schema, chosen: BooleanExpression | None = None
 ) -> Iterator[pa.RecordBatch]:
-    left = limit
-    if snapshot_id is None:
-        return
-    scan = ArrowScan(table.metadata, table.io, wanted, AlwaysTrue(), case_sensitive=True)
-    with catalog_errors(f"reading {'.'.join(table.name())}"):
-        for task in table.scan(snapshot_id=snapshot_id, selected_fields=tuple(wanted.column_names)).plan_files():
-            for batch in scan.to_record_batches([task]):
-                part = batch if left is None else batch.slice(0, left)
-                yield part.cast(schema)
-                if left is not None:
-                    left -= part.num_rows
-                    if left <= 0:
-                        return
+    """The chosen rows of some files, one file after the other, deletes applied, columns by field id. CatalogError."""
+    schema = arrow_of(wanted, field_ids=False)
+    reader = FileReader(state.metadata, state.table.io, wanted, AlwaysTrue() if chosen is None else chosen)
+    with catalog_errors(f"reading {state.name}"):
+        for task in tasks:
+            for batch in reader.batches(task):
+                yield batch.cast(schema)
 
 
-def _projected(schema: Schema, columns: Sequence[str] | None) -> Schema:
+def projected(schema: Schema, columns: Sequence[str] | None) -> Schema:
+    """The schema with only these columns, in their order. Raises QueryError for an unknown or repeated one."""
     if columns is None:
         return schema
     known = {field.name: field for field in schema.fields}
-    unknown = [name for name in columns if name not in known]
-    if unknown:
+    if unknown := [name for name in columns if name not in known]:
         raise QueryError(
             f"there is no column {', '.join(unknown)}", expected=f"some of {', '.join(known)}", remedy="Mend the name."
         )
+    if len(set(columns)) != len(columns):
+        raise QueryError(f"a column is asked for twice: {', '.join(columns)}", remedy="Name each once.")
     return Schema(*(known[name] for name in columns), schema_id=schema.schema_id)
+
+
+def _limited(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    if limit is None:
+        yield from batches
+        return
+    left = limit
+    while left > 0 and (batch := next(batches, None)) is not None:
+        yield batch.slice(0, left)
+        left -= min(left, batch.num_rows)

@@ -1,4 +1,4 @@
-"""Columns of a contract as Iceberg, Arrow and DuckDB types; partition specs and sort orders.
+"""Columns of a contract as Iceberg and Arrow types; partition specs and sort orders.
 
 How an existing table follows its contract is `evolve.py`; how rows are brought to a schema is `conform.py`.
 """
@@ -20,21 +20,8 @@ from pyiceberg.types import IcebergType, NestedField, PrimitiveType
 from lakehouse.errors import ContractError
 from lakehouse.tables import Column, Table
 from lakehouse.tables import PartitionField as DeclaredField
+from lakehouse.tables.types import DUCKDB_TYPES
 
-_DUCKDB_TYPES = {
-    "boolean": "BOOLEAN",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
-    "date": "DATE",
-    "time": "TIME",
-    "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMP WITH TIME ZONE",
-    "string": "VARCHAR",
-    "uuid": "UUID",
-    "binary": "BLOB",
-}
 _UNWRITABLE = {"timestamp_ns", "timestamptz_ns", "unknown"}
 
 
@@ -45,17 +32,9 @@ def iceberg_type(text: str) -> PrimitiveType:
     except (ValidationError, ValueError):
         parsed = None
     if not isinstance(parsed, PrimitiveType) or str(parsed) in _UNWRITABLE:
-        known = ", ".join([*_DUCKDB_TYPES, "decimal(p, s)", "fixed[n]"])
+        known = ", ".join([*DUCKDB_TYPES, "decimal(p, s)", "fixed[n]"])
         raise ContractError(f"{text!r} is not an Iceberg type", expected=f"one of {known}", remedy="Mend the contract.")
     return parsed
-
-
-def duckdb_type(iceberg_type_text: str) -> str:
-    """The DuckDB type that holds values of an Iceberg type, e.g. "DECIMAL(12, 2)". Raises ContractError."""
-    name = str(iceberg_type(iceberg_type_text))
-    if decimal := re.fullmatch(r"decimal\((\d+), ?(\d+)\)", name):
-        return f"DECIMAL({decimal[1]}, {decimal[2]})"
-    return "BLOB" if name.startswith("fixed") else _DUCKDB_TYPES[name]
 
 
 def iceberg_schema(columns: Sequence[Column]) -> Schema:

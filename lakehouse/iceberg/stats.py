@@ -18,10 +18,14 @@ _TOTALS = ("total-records", "total-data-files", "total-files-size")
 
 @dataclass(frozen=True)
 class SnapshotInfo:
-    """One snapshot. `committed_at` in UTC; `run_key` is None where another program wrote it."""
+    """One snapshot. `committed_at` in UTC; `run_key` is None where another program wrote it.
+
+    `sequence_number` orders the commits of a table over all its branches.
+    """
 
     id: int
     parent_id: int | None
+    sequence_number: int
     committed_at: datetime
     operation: str
     run_key: str | None
@@ -78,6 +82,7 @@ def _info(snapshot: Snapshot) -> SnapshotInfo:
     return SnapshotInfo(
         id=snapshot.snapshot_id,
         parent_id=snapshot.parent_snapshot_id,
+        sequence_number=snapshot.sequence_number or 0,
         committed_at=_time(snapshot),
         operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
         run_key=summary.get(RUN_KEY),

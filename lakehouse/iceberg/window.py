@@ -1,6 +1,6 @@
-"""Whole days of a table: which files hold them, and that rows stay inside them.
+"""Whole days of a table: which of them a file holds, and that rows stay inside them.
 
-How files are replaced is `commit.py`.
+Which files an effect touches is `plan.py`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.conversions import from_bytes
-from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.manifest import DataFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.types import DateType, NestedField
 
 from lakehouse.errors import CommitError
-from lakehouse.iceberg.progress import head_of
 from lakehouse.iceberg.schema import find_column
 from lakehouse.tables import TableName, Window
 
@@ -62,48 +60,11 @@ def inside(
         yield batch
 
 
-def live_files(metadata: TableMetadata, io: FileIO, branch: str) -> frozenset[DataFile]:
-    """Every data file of a branch."""
-    head = head_of(metadata, branch)
-    if head is None:
-        return frozenset()
-    return frozenset(
-        entry.data_file
-        for manifest in head.manifests(io)
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
-        if entry.data_file.content == DataFileContent.DATA
-    )
+NO_DAY = (date.min, date.min)
 
 
-def files_of_window(
-    name: TableName, metadata: TableMetadata, io: FileIO, branch: str, window: Window
-) -> frozenset[DataFile]:
-    """The data files whose rows all lie in the window.
-
-    Raises CommitError when a file holds rows both inside and outside, or cannot be proved to hold only one kind: then
-    replacing the window would touch rows outside it.
-    """
-    column = window_column(name, metadata)
-    found = set()
-    for file in live_files(metadata, io, branch):
-        days = _days(metadata, column, file)
-        if days is not None and window.start <= days[0] and days[1] < window.end:
-            found.add(file)
-        elif days is None or not (days[1] < window.start or window.end <= days[0]):
-            raise CommitError(
-                f"a file of {name} holds rows inside and outside of {window}: {file.file_path}",
-                expected=f"files of whole days of {column.name}",
-                found="a file without bounds" if days is None else f"{days[0]} to {days[1]}",
-                remedy="Overwrite a window that covers the whole file, or the whole table. Nothing was written.",
-            )
-    return frozenset(found)
-
-
-_NO_DAY = (date.min, date.min)
-
-
-def _days(metadata: TableMetadata, column: NestedField, file: DataFile) -> tuple[date, date] | None:
-    """First and last day that a file holds, `_NO_DAY` if all its days are NULL; None when that is not known."""
+def days_of(metadata: TableMetadata, column: NestedField, file: DataFile) -> tuple[date, date] | None:
+    """First and last day that a file holds, `NO_DAY` if all its days are NULL; None when that is not known."""
     spec = metadata.specs()[file.spec_id]
     for position, field in enumerate(spec.fields):
         exact = isinstance(field.transform, DayTransform) or (
@@ -111,7 +72,7 @@ def _days(metadata: TableMetadata, column: NestedField, file: DataFile) -> tuple
         )
         if field.source_id == column.field_id and exact:
             value = file.partition[position]
-            return _NO_DAY if value is None else (_EPOCH + _DAY * value, _EPOCH + _DAY * value)
+            return NO_DAY if value is None else (_EPOCH + _DAY * value, _EPOCH + _DAY * value)
     key = column.field_id
     if (file.null_value_counts or {}).get(key, 1):
         return None

@@ -1,200 +1,217 @@
-"""Rows to Parquet files of a table, in bounded memory.
+"""Rows to Parquet files of a table, in bounded memory: what waits where, and which file is written when.
 
-The files it makes belong to no snapshot yet: that is `commit.py`. Rows arrive conformed (`conform.py`).
+The files it makes belong to no snapshot yet: that is `commit.py`. Rows arrive conformed (`conform.py`). One file is
+`data_file.py`, threads are `encode.py`, rows on disk `spill.py`, their order `sort.py`.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import structlog
-from pyiceberg.io import OutputFile, OutputStream
-from pyiceberg.io.pyarrow import (
-    MetricModeTypes,
-    MetricsMode,
-    compute_statistics_plan,
-    data_file_statistics_from_parquet_metadata,
-    parquet_path_to_id_mapping,
-)
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table import TableProperties
 
-from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.data_file import FileMaker
+from lakehouse.iceberg.encode import Encoders, Lane
 from lakehouse.iceberg.partition import Partition, Splitter
-from lakehouse.iceberg.schema import arrow_of
-
-_log = structlog.get_logger(__name__)
+from lakehouse.iceberg.sort import RowOrder
+from lakehouse.iceberg.spill import Run, Spill
 
 MAX_OPEN_FILES = 16
-_GROUP_BYTES = 32 * 2**20
-_BUFFER_BYTES = 96 * 2**20
-_COMPRESSION_LEVEL = 3
+_MB = 2**20
+_GROUP_BYTES = 48 * _MB
+_LEAST_GROUP_BYTES = 4 * _MB
+_BUFFER_BYTES = 64 * _MB
+_SORT_BYTES = 48 * _MB
+"""Less than the buffer: sorting takes a copy."""
 
 
 def write_files(table: IcebergTable, batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
-    """Write batches of the table's schema as data files of its current partition spec.
+    """Write batches of the table's schema as data files of its current partition spec and sort order.
 
-    Rows wait in memory, by partition, until a partition has a row group's worth (32 MiB of Arrow) or all together
-    have 96 MiB; then the largest wait is ended by writing it. At most 16 files are open. A file is closed when it has
-    `write.target-file-size-bytes` on disk. When anything fails, the files written so far are removed: no snapshot can
-    know them.
+    Rows wait in memory by partition and are written in row groups of 48 MiB of Arrow. When 64 MiB wait, the largest
+    wait is ended: its rows go to the partition's file, of which at most 16 are open, or to a temporary file on this
+    machine's disk, from which each partition's files are written one after another. Rows of a sorted table always go
+    there once 48 MiB wait, as sorted runs. A file is closed when it has `write.target-file-size-bytes` on disk, and
+    what the storage holds of it is verified. When anything fails, the files written so far are removed: no snapshot
+    can know them. Raises StateError for a full disk, CatalogError for a storage that fails.
     """
-    writer = _Writer(table)
-    with writer.removed_on_failure():
-        for batch in batches:
-            writer.add(batch)
-        return writer.finish()
+    order = RowOrder.of(table.sort_order(), table.schema())
+    files = FileMaker(table, table.sort_order().order_id if order else None)
+    encoders = Encoders()
+    try:
+        with encoders, Spill(files.arrow) as spill:
+            writer = (_Unsorted if order is None else _Sorted)(table, files, encoders, spill)
+            for batch in batches:
+                writer.add(batch)
+            return writer.finish()
+    except BaseException:
+        files.remove()
+        raise
 
 
 @dataclass
 class _Waiting:
-    """Rows of one partition that are not in a file yet."""
+    """Rows of one partition that are not in a file yet: in memory, and the earlier ones on disk."""
 
     batches: list[pa.RecordBatch] = field(default_factory=list)
     bytes: int = 0
-
-
-@dataclass
-class _Open:
-    """A file being written. `groups` counts flushes: one sorted flush makes a sorted file, two do not."""
-
-    location: str
-    target: OutputFile
-    stream: OutputStream
-    parquet: pq.ParquetWriter
-    groups: int = 0
+    spilled: list[Run] = field(default_factory=list)
 
 
 class _Writer:
-    def __init__(self, table: IcebergTable) -> None:
-        self._table = table
-        self._schema = table.schema()
-        self._spec = table.spec()
-        self._order = table.sort_order()
-        self._arrow = arrow_of(self._schema, field_ids=True)
-        self._splitter = Splitter(self._spec, self._schema)
-        self._locations = table.location_provider()
+    """What both kinds of table share: rows wait by partition, and files are made partition by partition."""
+
+    buffer_bytes = _BUFFER_BYTES
+
+    def __init__(self, table: IcebergTable, files: FileMaker, encoders: Encoders, spill: Spill) -> None:
+        self._files = files
+        self._encoders = encoders
+        self._spill = spill
+        self._splitter = Splitter(table.spec(), table.schema())
         self._target_bytes = int(
             table.properties.get(
                 TableProperties.WRITE_TARGET_FILE_SIZE_BYTES, TableProperties.WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT
             )
         )
-        self._plan = compute_statistics_plan(self._schema, table.properties)
-        # What metadata must not show, the file's footer must not show either.
-        none = MetricsMode(MetricModeTypes.NONE)
-        self._measured = [column.column_name for column in self._plan.values() if column.mode != none]
-        self._ids = parquet_path_to_id_mapping(self._schema)
+        # A row group is a file's smallest part: small files need small ones.
+        self._group_bytes = min(_GROUP_BYTES, max(self._target_bytes, _LEAST_GROUP_BYTES))
         self._waiting: dict[Partition, _Waiting] = {}
         self._waiting_bytes = 0
-        self._open: dict[Partition, _Open] = {}
-        self._locations_made: list[str] = []
-        self._files: list[DataFile] = []
+        self._lanes: list[Lane] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take a batch in; write whatever has waited long enough."""
+        """Take a batch in; end waits that are long enough."""
         for partition, part in self._splitter.split(batch):
             waiting = self._waiting.setdefault(partition, _Waiting())
             waiting.batches.append(part)
             waiting.bytes += part.nbytes
             self._waiting_bytes += part.nbytes
-            if waiting.bytes >= _GROUP_BYTES:
-                self._flush(partition)
-        while self._waiting_bytes >= _BUFFER_BYTES:
-            self._flush(max(self._waiting, key=lambda partition: self._waiting[partition].bytes))
+            self._grown(partition, waiting)
+        if self._waiting_bytes >= self.buffer_bytes:
+            self._relieve()
 
     def finish(self) -> tuple[DataFile, ...]:
         """Write what still waits, close everything, and give out the files."""
         for partition in list(self._waiting):
-            self._flush(partition)
-            self._close(partition)
-        for partition in list(self._open):
-            self._close(partition)
-        return tuple(self._files)
+            waiting = self._waiting.pop(partition)
+            lane = self._lane(partition)
+            for group in _groups(self._rows(waiting), self._group_bytes):
+                self._encoders.add(lane, group)
+            self._encoders.close(lane)
+        self._encoders.drain()
+        return tuple(file for lane in self._lanes for file in lane.written)
 
-    @contextmanager
-    def removed_on_failure(self) -> Iterator[None]:
-        """Remove every file made so far when the body fails, and let the failure through."""
-        try:
-            yield
-        except BaseException:
-            for file in self._open.values():
-                with suppress(OSError):
-                    file.stream.close()
-            for location in self._locations_made:
-                try:
-                    self._table.io.delete(location)
-                except OSError as error:
-                    _log.warning("file left behind", location=location, reason=str(error))
-            raise
+    def _grown(self, partition: Partition, waiting: _Waiting) -> None:
+        """A partition has gained rows."""
 
-    def _flush(self, partition: Partition) -> None:
-        waiting = self._waiting.pop(partition)
+    def _relieve(self) -> None:
+        """Bring the bytes that wait below the limit."""
+        raise NotImplementedError
+
+    def _rows(self, waiting: _Waiting) -> Iterator[pa.Table]:
+        """All rows of a partition, in the order in which they are to stand in its files."""
+        raise NotImplementedError
+
+    def _lane(self, partition: Partition) -> Lane:
+        lane = Lane(self._files, partition, self._target_bytes)
+        self._lanes.append(lane)
+        return lane
+
+    def _taken(self, waiting: _Waiting) -> pa.Table:
+        rows = pa.Table.from_batches(waiting.batches, self._files.arrow)
         self._waiting_bytes -= waiting.bytes
-        rows = self._sorted(pa.Table.from_batches(waiting.batches, self._arrow))
-        with catalog_errors(f"writing files of {'.'.join(self._table.name())}"):
-            # The last in `_open` is the one written most recently.
-            file = self._open.pop(partition, None) or self._start(partition)
-            self._open[partition] = file
-            file.parquet.write_table(rows, row_group_size=rows.num_rows)
-            file.groups += 1
-            if file.stream.tell() >= self._target_bytes:
-                self._close(partition)
+        waiting.batches, waiting.bytes = [], 0
+        return rows
 
-    def _sorted(self, rows: pa.Table) -> pa.Table:
-        keys = [(self._schema.find_field(key.source_id).name, "ascending", "at_end") for key in self._order.fields]
-        return rows.take(pc.sort_indices(rows, sort_keys=keys)) if keys else rows
+    def _largest(self) -> Partition:
+        return max(self._waiting, key=lambda partition: self._waiting[partition].bytes)
 
-    def _start(self, partition: Partition) -> _Open:
-        if len(self._open) >= MAX_OPEN_FILES:
-            self._close(next(iter(self._open)))
-        name = f"{uuid.uuid4()}.parquet"
-        location = self._locations.new_data_location(f"{partition.folder}/{name}" if partition.folder else name)
-        self._locations_made.append(location)
-        target = self._table.io.new_output(location)
-        stream = target.create()
-        parquet = pq.ParquetWriter(
-            stream,
-            self._arrow,
-            compression="zstd",
-            compression_level=_COMPRESSION_LEVEL,
-            store_schema=False,
-            write_statistics=self._measured,
-        )
-        return _Open(location, target, stream, parquet)
 
-    def _close(self, partition: Partition) -> None:
-        file = self._open.pop(partition, None)
-        if file is None:
+class _Unsorted(_Writer):
+    """The first partitions with a row group's worth have a file open, at most 16; the others' rows go to disk."""
+
+    def __init__(self, table: IcebergTable, files: FileMaker, encoders: Encoders, spill: Spill) -> None:
+        super().__init__(table, files, encoders, spill)
+        self._direct: dict[Partition, Lane] = {}
+
+    def finish(self) -> tuple[DataFile, ...]:
+        """First the open files, so that there are never more than 16."""
+        for partition, lane in self._direct.items():
+            waiting = self._waiting.pop(partition)
+            if waiting.bytes:
+                self._encoders.add(lane, self._taken(waiting))
+            self._encoders.close(lane)
+        self._encoders.drain()
+        return super().finish()
+
+    def _grown(self, partition: Partition, waiting: _Waiting) -> None:
+        if waiting.bytes >= self._group_bytes:
+            self._end(partition, waiting)
+
+    def _relieve(self) -> None:
+        while self._waiting_bytes >= self.buffer_bytes // 2:
+            partition = self._largest()
+            self._end(partition, self._waiting[partition])
+
+    def _end(self, partition: Partition, waiting: _Waiting) -> None:
+        may_open = not waiting.spilled and waiting.bytes >= _LEAST_GROUP_BYTES and len(self._direct) < MAX_OPEN_FILES
+        if partition not in self._direct and may_open:
+            self._direct[partition] = self._lane(partition)
+        rows = self._taken(waiting)
+        if partition in self._direct:
+            self._encoders.add(self._direct[partition], rows)
+        else:
+            waiting.spilled.append(self._spill.put(rows))
+
+    def _rows(self, waiting: _Waiting) -> Iterator[pa.Table]:
+        for run in waiting.spilled:
+            for batch in self._spill.read(run):
+                yield pa.Table.from_batches([batch])
+        if waiting.bytes:
+            yield self._taken(waiting)
+
+
+class _Sorted(_Writer):
+    """Rows are sorted within their partition: in memory while they fit, else as runs on disk that are merged."""
+
+    buffer_bytes = _SORT_BYTES
+
+    def __init__(self, table: IcebergTable, files: FileMaker, encoders: Encoders, spill: Spill) -> None:
+        super().__init__(table, files, encoders, spill)
+        order = RowOrder.of(table.sort_order(), table.schema())
+        assert order is not None  # noqa: S101  (this class is chosen for tables that have one)
+        self._order = order
+
+    def _relieve(self) -> None:
+        while self._waiting_bytes >= self.buffer_bytes // 2:
+            waiting = self._waiting[self._largest()]
+            waiting.spilled.append(self._spill.put(self._order.sorted(self._taken(waiting))))
+
+    def _rows(self, waiting: _Waiting) -> Iterator[pa.Table]:
+        if not waiting.spilled:
+            yield self._order.sorted(self._taken(waiting))
             return
-        with catalog_errors(f"writing files of {'.'.join(self._table.name())}"):
-            file.parquet.close()
-            size = file.stream.tell()
-            file.stream.close()
-        self._files.append(self._data_file(partition, file, size))
+        if waiting.bytes:
+            waiting.spilled.append(self._spill.put(self._order.sorted(self._taken(waiting))))
+        yield from self._order.merged(self._spill, waiting.spilled)
 
-    def _data_file(self, partition: Partition, file: _Open, size: int) -> DataFile:
-        statistics = data_file_statistics_from_parquet_metadata(file.parquet.writer.metadata, self._plan, self._ids)
-        sorted_throughout = bool(self._order.fields) and file.groups == 1
-        arguments: dict[str, Any] = {
-            "content": DataFileContent.DATA,
-            "file_path": file.location,
-            "file_format": FileFormat.PARQUET,
-            "partition": partition.values,
-            "file_size_in_bytes": size,
-            "sort_order_id": self._order.order_id if sorted_throughout else None,
-            "equality_ids": None,
-            "key_metadata": None,
-            **statistics.to_serialized_dict(),
-        }
-        made = DataFile.from_args(**arguments)
-        # from_args ignores spec_id; without it PyIceberg cannot group files by spec.
-        made.spec_id = self._spec.spec_id
-        return made
+
+def _groups(rows: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in tables of about `size` bytes."""
+    held: list[pa.Table] = []
+    held_bytes = 0
+    for table in rows:
+        step = max(1, table.num_rows * size // max(1, table.nbytes))
+        for start in range(0, table.num_rows, step):
+            part = table.slice(start, step)
+            held.append(part)
+            held_bytes += part.nbytes
+            if held_bytes >= size:
+                yield pa.concat_tables(held)
+                held, held_bytes = [], 0
+    if held:
+        yield pa.concat_tables(held)

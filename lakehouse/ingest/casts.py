@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from lakehouse.iceberg import duckdb_type
 from lakehouse.tables.sql import literal
+from lakehouse.tables.types import duckdb_type
 
 _HOURS = "([01][0-9]|2[0-3])"
 _CLOCK = rf"{_HOURS}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}}0*)?"

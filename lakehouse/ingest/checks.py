@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from lakehouse.iceberg import duckdb_type
 from lakehouse.ingest.casts import Cast, exact_cast
 from lakehouse.tables import Column, Severity, Table
 from lakehouse.tables.sql import quote
+from lakehouse.tables.types import duckdb_type
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import structlog
@@ -27,6 +28,9 @@ from lakehouse.settings import Settings
 from lakehouse.sources import open_source
 from lakehouse.tables import Position, Table, Window
 from lakehouse.telemetry import bound
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _log = structlog.get_logger(__name__)
 
@@ -53,21 +57,23 @@ class LoadResult:
     run_key: str
 
 
-def load(
+def load(  # noqa: PLR0913  (the last two are by name and rarely given)
     settings: Settings,
     lake: Lake,
     table: Table,
     *,
     run_id: str,
     on_progress: Callable[[int, str], None] | None = None,
+    s3: S3Client | None = None,
 ) -> LoadResult:
     """Load what is new. Safe to call again after any failure; a load beside it makes one of the two Fenced.
 
-    `on_progress` is told rows read so far and of what. Raises SourceError, ContractError, LoadRejected (too many rows
-    broke the contract, nothing is published, the rejected are held), SchemaMismatch, CommitError, CatalogError.
+    `on_progress` is told rows read so far and of what; `s3` reads files on S3 (default: made from the settings). Raises
+    SourceError, ContractError, LoadRejected (too many rows broke the contract, nothing is published, the rejected are
+    held), SchemaMismatch, CommitError, CatalogError.
     """
     started, began_at = time.monotonic(), datetime.now(UTC)
-    source = open_source(settings, table)
+    source = open_source(settings, table, s3=s3)
     target = lake.create(table)
     since = target.progress(SCOPE)
     extract = source.read(since)

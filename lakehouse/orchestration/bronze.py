@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from lakehouse.orchestration import s3
 from lakehouse.orchestration.metadata import table_metadata
 from lakehouse.orchestration.specs import source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
@@ -38,11 +39,14 @@ def bronze_assets(settings: Settings, declarations: "Declarations") -> list[dg.A
 
 
 def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
+    needed = s3.resource_keys(settings, table)
+
     @dg.multi_asset(
         name="__".join(table.name.key),
         specs=[table_spec(table, [source_key(table)], kind="python")],
         check_specs=_check_specs(table),
         pool=str(table.name),
+        required_resource_keys=needed,
     )
     def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         from lakehouse.iceberg import Lake
@@ -51,7 +55,8 @@ def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
 
         with run_logs(json=settings.json_logs, run_id=context.run.run_id, asset=str(table.name)):
             lake = Lake.open(settings)
-            result = load(settings, lake, table, run_id=context.run.run_id)
+            client = s3.client(context) if needed else None
+            result = load(settings, lake, table, run_id=context.run.run_id, s3=client)
             context.log.info(_sentence(table, result))
             context.log_event(_observed(table, result))
             yield from _check_results(table, result, _rows_waiting(lake, table))

@@ -6,7 +6,7 @@ One asset definition for each daily chain and one for all unpartitioned models. 
 # No postponed annotations here: Dagster reads the annotation of `context` and knows the class only, not its name.
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_dbt import dbt_assets
 
-from lakehouse.errors import LakehouseError
 from lakehouse.orchestration.lineage import lineage_url, project_lineage
 from lakehouse.orchestration.metadata import lineage_metadata, rows_by_day, table_metadata
 from lakehouse.orchestration.specs import days_from, table_key
@@ -24,7 +23,7 @@ from lakehouse.tables import Table, TableName, Window
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
-    from lakehouse.iceberg import Lake
+    from lakehouse.iceberg import Commit, Lake
     from lakehouse.telemetry import Meter
     from lakehouse.transform.events import Event, ModelFinished, TestFinished
     from lakehouse.transform.lineage import Columns
@@ -106,50 +105,47 @@ class _Build:
         """Build, audit and publish; yields every check, then every table that became visible. Raises dg.Failure."""
         from lakehouse.iceberg import Lake
         from lakehouse.telemetry import Meter
-        from lakehouse.transform.folders import manifest_path
-        from lakehouse.transform.manifest import Manifest
-        from lakehouse.transform.publish import decide, publish_models
-        from lakehouse.transform.run import build
+        from lakehouse.transform.rounds import Rounds
 
-        events: list[Event] = []
+        lake = Lake.open(self._settings)
+        rounds = Rounds(self._settings, lake, branch=self._branch, run_key=self._run_key, window=self._window)
         labels = sorted(".".join(key.path) for key in self._context.selected_asset_keys)
         meter = Meter("silver and gold", total=len(labels), unit="models", every=0)
-        broken: LakehouseError | None = None
-        try:
-            for event in build(
-                self._settings, select=labels, window=self._window, branch=self._branch, run_key=self._run_key
-            ):
-                events.append(event)
-                yield from self._seen(event, meter)
-        except LakehouseError as error:
-            # Models that do not depend on the broken one are published all the same; the run fails at the end.
-            broken = error
+        # A table may be built and tested more than once, when main moves meanwhile; its last news counts.
+        models: dict[str, ModelFinished] = {}
+        checks: dict[str, dg.AssetCheckResult] = {}
+        for event in rounds.run(labels):
+            self._seen(event, meter, models, checks)
         meter.finish()
-        decision = decide(events, Manifest.read(manifest_path(self._settings)))
-        lake = Lake.open(self._settings)
-        publish_models(lake, decision.publish, self._branch)
-        yield from self._materialized(lake, events, set(decision.publish))
-        if broken is not None:
-            raise broken
-        if decision.hold:
-            held = "; ".join(f"{name}: {reason}" for name, reason in decision.hold.items())
+        yield from checks.values()
+        yield from self._materialized(lake, models.values(), rounds.published)
+        if rounds.error is not None:
+            raise rounds.error
+        if rounds.held:
+            held = "; ".join(f"{name}: {reason}" for name, reason in rounds.held.items())
             raise dg.Failure(f"kept on branch {self._branch}, main unchanged: {held}", allow_retries=False)
 
-    def _seen(self, event: "Event", meter: "Meter") -> Iterator[dg.AssetCheckResult]:
+    def _seen(
+        self,
+        event: "Event",
+        meter: "Meter",
+        models: "dict[str, ModelFinished]",
+        checks: dict[str, dg.AssetCheckResult],
+    ) -> None:
         from lakehouse.transform.events import ModelFinished, TestFinished
 
         if isinstance(event, TestFinished):
-            yield from self._checked(event)
+            key = self._checks.get(event.unique_id)
+            if key is not None and event.status.value != "skipped":
+                checks[event.unique_id] = self._check_result(key, event)
         elif isinstance(event, ModelFinished):
+            models[event.unique_id] = event
             meter.add(1)
             self._context.log.info("%s: %s, %.1f s %s", event.name, event.status.value, event.seconds, event.message)
 
-    def _checked(self, event: "TestFinished") -> Iterator[dg.AssetCheckResult]:
-        key = self._checks.get(event.unique_id)
-        if key is None or event.status.value == "skipped":
-            return
+    def _check_result(self, key: dg.AssetCheckKey, event: "TestFinished") -> dg.AssetCheckResult:
         warned = event.status.value == "warn"
-        yield dg.AssetCheckResult(
+        return dg.AssetCheckResult(
             asset_key=key.asset_key,
             check_name=key.name,
             passed=event.status.good and not warned,
@@ -163,23 +159,19 @@ class _Build:
         )
 
     def _materialized(
-        self, lake: "Lake", events: Sequence["Event"], published: set[TableName]
+        self, lake: "Lake", models: "Iterable[ModelFinished]", published: "Mapping[TableName, Commit]"
     ) -> Iterator[dg.MaterializeResult[None]]:
-        from lakehouse.transform.events import ModelFinished
-
-        for event in events:
-            if not isinstance(event, ModelFinished):
-                continue
-            if event.table in published and event.table is not None:
-                yield self._table_result(lake, self._declarations[event.table], event)
+        for event in models:
+            if event.table is not None and event.table in published:
+                yield self._table_result(lake, self._declarations[event.table], event, published[event.table])
             elif event.table is None and event.status.good:
                 yield dg.MaterializeResult(asset_key=dg.AssetKey(event.name.split(".")))
 
-    def _table_result(self, lake: "Lake", table: Table, event: "ModelFinished") -> dg.MaterializeResult[None]:
-        commit, stored = event.commit, lake.table(table.name)
-        metadata = table_metadata(
-            table, stored, seconds=event.seconds, snapshot_id=commit.snapshot_id if commit else None
-        )
+    def _table_result(
+        self, lake: "Lake", table: Table, event: "ModelFinished", commit: "Commit"
+    ) -> dg.MaterializeResult[None]:
+        stored = lake.table(table.name)
+        metadata = table_metadata(table, stored, seconds=event.seconds, snapshot_id=commit.snapshot_id)
         metadata.update(
             lineage_metadata(self._lineage.get(table.name, {}), url=lineage_url(self._settings, table.name))
         )

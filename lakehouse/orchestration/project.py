@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lakehouse.contracts import read_tables
+from lakehouse.orchestration import s3
 from lakehouse.orchestration.bronze import bronze_assets, source_assets
 from lakehouse.orchestration.home import prepare_home
 from lakehouse.orchestration.models import model_assets
@@ -29,6 +30,7 @@ def definitions(settings: Settings) -> dg.Definitions:
         jobs=jobs(declarations),
         schedules=schedules(declarations),
         sensors=sensors(settings, declarations),
+        resources=s3.resources(settings),
         # On one machine a process a step costs more than the work of most steps.
         executor=dg.in_process_executor if settings.profile is Profile.EMBEDDED else dg.multiprocess_executor,
     )

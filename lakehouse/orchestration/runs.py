@@ -75,7 +75,7 @@ def run_tables(
         seconds=dict(_seconds(result)),
         windows=tuple(_windows(result)),
         checks=tuple(_checks(result)),
-        failures=tuple(_failures(result)),
+        failures=tuple(_failures(result)) or tuple(_run_failures(result)),
     )
 
 
@@ -140,6 +140,14 @@ def _failures(result: dg.ExecuteInProcessResult) -> Iterable[StepFailure]:
         kind, text = (ours or causes[-1:] or [("", event.message or "it failed")])[0]
         reason = text.removeprefix(f"{errors.__name__}.{kind}: ") if ours else f"{text}. {_STRANGE}"
         yield StepFailure(step, reason, finding=kind in _FINDINGS)
+
+
+def _run_failures(result: dg.ExecuteInProcessResult) -> Iterable[StepFailure]:
+    """A run may fail before its first step, when a resource or the place for logs cannot be had."""
+    for event in result.filter_events(lambda event: event.is_job_event and event.is_failure):
+        error = event.job_failure_data.error
+        text = error.message.strip() if error is not None else event.message or "it failed"
+        yield StepFailure("the run", f"{text}. {_STRANGE}", finding=False)
 
 
 def _is_ours(kind: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from lakehouse.orchestration import s3
 from lakehouse.orchestration.specs import table_key
 from lakehouse.settings import FilesSource, Settings
 from lakehouse.tables import Layer, Table
@@ -62,17 +63,21 @@ def _domains(declarations: Declarations) -> list[str]:
 
 
 def _landing_sensor(settings: Settings, table: Table) -> dg.SensorDefinition:
+    needed = s3.resource_keys(settings, table)
+
     @dg.sensor(
         name=f"{table.name.table}_landing",
         asset_selection=dg.AssetSelection.assets(table_key(table.name)),
         minimum_interval_seconds=_LANDING_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=needed,
         description=f"Loads {table.name} when files arrive or change in the landing folder.",
     )
     def landing(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         from lakehouse.sources import open_source
 
-        arrived = open_source(settings, table).read(None)
+        client = s3.client(context) if needed else None
+        arrived = open_source(settings, table, s3=client).read(None)
         listing = hashlib.sha256(repr(arrived and arrived.reached).encode()).hexdigest()[:16]
         if listing == context.cursor:
             yield dg.SkipReason("no file arrived or changed")

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lakehouse.iceberg import duckdb_type
 from lakehouse.scaffold.candidate import Candidate, CandidateColumn
 from lakehouse.scaffold.profile import ColumnProfile, Profile, profile
 from lakehouse.tables import Column, Layer, LoadPolicy, TableName
+from lakehouse.tables.types import duckdb_type
 
 _ROWS_A_VALUE = 10
 _NUMBERS = ("int", "long", "float", "double", "decimal")

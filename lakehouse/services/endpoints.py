@@ -13,15 +13,43 @@ from pydantic import SecretStr
 from lakehouse.errors import SettingsError, SourceUnreachable
 from lakehouse.services import process
 from lakehouse.services.postgres import EmbeddedPostgres
+from lakehouse.services.s3_server import EmbeddedS3, bucket_names
+from lakehouse.services.servers import cache_folder
 from lakehouse.services.status import ServiceSpec, Status
-from lakehouse.settings import HttpSource, PostgresSource, Settings
+from lakehouse.settings import S3, FilesSource, HttpSource, PostgresSource, Settings
 
 _EMBEDDED = "embedded://"
+_S3 = "s3"
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
     """The PostgreSQL that this project runs itself; nothing is started."""
     return EmbeddedPostgres(settings.state / "postgres")
+
+
+def embedded_s3(settings: Settings) -> EmbeddedS3 | None:
+    """The S3 server that this project runs itself, None when S3 is elsewhere; nothing is started."""
+    name = _embedded_name(settings.s3.endpoint or "", "s3.endpoint")
+    if name is None:
+        return None
+    if name != _S3:
+        raise SettingsError(
+            f"s3.endpoint {settings.s3.endpoint!r} is none of this project's services",
+            expected=f"{_EMBEDDED}{_S3}",
+            remedy="Set it to that, or to the address of an S3 server.",
+        )
+    roots = [source.root for source in settings.sources.values() if isinstance(source, FilesSource)]
+    buckets = bucket_names([settings.warehouse, settings.dagster.logs or "", *roots])
+    return EmbeddedS3(settings.state / "s3", _folder(settings), cache_folder(settings), settings.s3, buckets)
+
+
+def s3_endpoint(settings: Settings) -> S3:
+    """Where S3 is, with its keys; starts the embedded server and makes its buckets.
+
+    Raises ServiceError when the embedded server is not installed or does not start.
+    """
+    server = embedded_s3(settings)
+    return settings.s3 if server is None else server.ensure()
 
 
 def catalog_uri(settings: Settings) -> SecretStr:
@@ -58,13 +86,16 @@ def services_status(settings: Settings, wanted: Iterable[str] = ()) -> tuple[Sta
     """Every service that the settings need, that is `wanted`, or that was started before; PostgreSQL first."""
     server = embedded_postgres(settings).status()
     postgres = (server,) if server.running or _needs_postgres(settings) else ()
-    return (*postgres, *(process.status(_folder(settings), name) for name in _names(settings, wanted)))
+    s3 = embedded_s3(settings)
+    names = _names(settings, [*wanted, *([s3.status().name] if s3 is not None else [])])
+    return (*postgres, *(process.status(_folder(settings), name) for name in names))
 
 
 def start_services(settings: Settings, specs: Sequence[ServiceSpec] = ()) -> tuple[Status, ...]:
-    """Start PostgreSQL, when an address is embedded, and each of `specs`; what runs already is left alone."""
+    """Start PostgreSQL and S3, when an address is embedded, and each of `specs`; what runs already is left alone."""
     if _needs_postgres(settings):
         embedded_postgres(settings).ensure()
+    s3_endpoint(settings)
     for spec in specs:
         process.start(_folder(settings), spec)
     return services_status(settings, [spec.name for spec in specs])
@@ -88,6 +119,7 @@ def _names(settings: Settings, wanted: Iterable[str]) -> list[str]:
 
 def _needs_postgres(settings: Settings) -> bool:
     urls = [settings.catalog.uri, *(one.url for one in settings.sources.values() if isinstance(one, PostgresSource))]
+    urls += [settings.dagster.storage] if settings.dagster.storage is not None else []
     return any(url.get_secret_value().startswith(_EMBEDDED) for url in urls)
 
 

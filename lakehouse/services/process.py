@@ -1,4 +1,4 @@
-"""Small HTTP services as detached processes, each with a record `<name>.json` (process id, port) in one folder.
+"""Services as detached processes, each with a record `<name>.json` (process id, port) in one folder.
 
 What belongs here: starting, readiness, stopping and status of any such service. Which services there are does not: they
 come in as `ServiceSpec` values from the layers above.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +16,15 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from lakehouse.errors import ServiceError, StateError
+from lakehouse.services.ports import answers, free_port, is_free, listens
 from lakehouse.services.processes import birth, end, locked, spawn
-from lakehouse.services.status import ServiceSpec, Status
+from lakehouse.services.status import PORT, ServiceSpec, Status
 
 _log = structlog.get_logger(__name__)
 
 _READY_SECONDS = 60.0
 _TAIL_LINES = 20
+_ATTEMPTS = 3
 
 
 class Record(BaseModel):
@@ -38,8 +39,8 @@ class Record(BaseModel):
 def start(folder: Path, spec: ServiceSpec) -> Status:
     """Start the service unless it runs, and wait until its port answers.
 
-    Safe when two start at once. Raises ServiceError with the end of its log when it ends or stays silent, StateError
-    when the folder cannot be written to.
+    Safe when two start at once. Raises ServiceError when its port is another's, and with the end of its log when it
+    ends or stays silent; StateError when the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,30 +94,64 @@ def read_record(folder: Path, name: str) -> Record | None:
 
 
 def _launch(folder: Path, spec: ServiceSpec) -> Record:
-    log, port_file = folder / f"{spec.name}.log", folder / f"{spec.name}.port"
-    port_file.unlink(missing_ok=True)
-    said = log.stat().st_size if log.exists() else 0
-    command = [*spec.command, "--port-file", str(port_file)]
-    pid = spawn(command, log, stdin=spec.stdin.get_secret_value(), folder=spec.folder)
-    born = birth(pid)
-    deadline = time.monotonic() + _READY_SECONDS
-    while born is not None and birth(pid) == born and time.monotonic() < deadline:
-        port = _port(port_file)
-        if port is not None and _answers(port):
-            record = Record(pid=pid, born=born, port=port, started=datetime.now(UTC))
-            _write(_file(folder, spec.name), record.model_dump(mode="json"))
-            port_file.unlink()
+    """Start it; where a port of our choice was taken in the same moment, once more with another."""
+    for name, value in spec.environment.items():
+        if "\n" in value.get_secret_value():
+            raise ServiceError(
+                f"{name} of service {spec.name} has a line break in it",
+                expected="one line",
+                remedy="Mend the setting that it comes from.",
+            )
+    if spec.port is not None and not is_free(spec.port):
+        raise ServiceError(
+            f"service {spec.name} cannot listen on port {spec.port}: another program does",
+            remedy="End that program, or choose another port.",
+        )
+    log = folder / f"{spec.name}.log"
+    for _ in range(_ATTEMPTS):
+        said = log.stat().st_size if log.exists() else 0
+        chosen = (spec.port or free_port()) if spec.is_told_its_port else None
+        record = _attempt(folder, spec, chosen)
+        if record is not None:
             return record
-        time.sleep(0.02)
-    if born is not None:
-        end(pid, born, [(signal.SIGKILL, 10)])
-    lines = log.read_bytes()[said:].decode(errors="replace").splitlines()
+        if chosen is None or spec.port is not None or is_free(chosen):
+            break
+    lines = log.read_bytes()[said:].decode(errors="replace").splitlines() if log.exists() else []
     raise ServiceError(
         f"service {spec.name} does not start",
         expected=f"a port that answers within {_READY_SECONDS:.0f} s",
         found="\n".join(lines[-_TAIL_LINES:]) or "no word from it",
         remedy=f"See {log}, mend the cause and try again.",
     )
+
+
+def _attempt(folder: Path, spec: ServiceSpec, chosen: int | None) -> Record | None:
+    """Start it once, and wait until it can be used; None when it ended or stayed silent."""
+    port_file = folder / f"{spec.name}.port"
+    port_file.unlink(missing_ok=True)
+    command = [word.replace(PORT, str(chosen)) for word in spec.command]
+    if chosen is None:
+        command += ["--port-file", str(port_file)]
+    pid = spawn(
+        command,
+        folder / f"{spec.name}.log",
+        stdin=spec.stdin.get_secret_value(),
+        folder=spec.folder,
+        environment={name: value.get_secret_value() for name, value in spec.environment.items()},
+    )
+    born = birth(pid)
+    deadline = time.monotonic() + _READY_SECONDS
+    while born is not None and birth(pid) == born and time.monotonic() < deadline:
+        port = chosen or _port(port_file)
+        if port is not None and answers(port, spec.health) and (chosen is None or listens(pid, port)):
+            record = Record(pid=pid, born=born, port=port, started=datetime.now(UTC))
+            _write(_file(folder, spec.name), record.model_dump(mode="json"))
+            port_file.unlink(missing_ok=True)
+            return record
+        time.sleep(0.02)
+    if born is not None:
+        end(pid, born, [(signal.SIGKILL, 10)])
+    return None
 
 
 def _status(folder: Path, name: str, record: Record | None) -> Status:
@@ -139,14 +174,6 @@ def _port(file: Path) -> int | None:
         return int(file.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _write(file: Path, value: object) -> None:

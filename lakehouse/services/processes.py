@@ -9,17 +9,22 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from types import MappingProxyType
 
 _PROC = Path("/proc")
 
 # The shell's `&` makes the new process a child of init, so that it is never our zombie and never ends with us. Its
-# input goes by way of descriptor 3, for a shell gives background commands an empty input.
-_DETACH = 'exec 3<&0; log=$1; shift; "$@" <&3 3<&- >>"$log" 2>&1 & echo $!'
+# input goes by way of descriptor 3, for a shell gives background commands an empty input. The first lines of it, up to
+# an empty one, are variables of the environment: so no secret is a word of any command.
+_DETACH = (
+    'while IFS= read -r line && [ -n "$line" ]; do export "$line"; done; '
+    'exec 3<&0; log=$1; shift; "$@" <&3 3<&- >>"$log" 2>&1 & echo $!'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +61,25 @@ def run(command: Sequence[str | Path], account: Account | None = None) -> subpro
     )
 
 
-def spawn(
+def spawn(  # noqa: PLR0913  (what a process is started with, each given by name)
     command: Sequence[str | Path],
     log: Path,
     *,
     stdin: str = "",
     folder: Path = Path("/"),
     account: Account | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Start a process that outlives this one, its output appended to `log`; answers its process id.
 
     It belongs to a new session of the terminal, so that neither Ctrl-C nor the end of the terminal reaches it.
+    `environment` is added to ours; a name or value must be one line.
     """
     user, group, groups = _identity(account)
+    variables = "".join(f"{name}={value}\n" for name, value in environment.items())
     done = subprocess.run(  # noqa: S603  (the words reach the shell as arguments, not as text to parse)
         ["/bin/sh", "-c", _DETACH, "sh", str(log), *(str(part) for part in command)],
-        input=stdin,
+        input=f"{variables}\n{stdin}",
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -96,7 +104,8 @@ def birth(pid: int) -> str | None:
             boot = _PROC.joinpath("sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
-        return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
+        # The first thread of a process that was killed is a zombie while others still hold its files and ports.
+        return None if fields[0] in "ZX" and int(fields[17]) <= 1 else f"{boot}/{fields[19]}"
     state, _, started = run(["/bin/ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]).stdout.strip().partition(" ")
     return None if not state or state.startswith("Z") else started.strip()
 

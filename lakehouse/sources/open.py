@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lakehouse.errors import ContractError
 from lakehouse.settings import FilesSource, PostgresSource, Settings
 from lakehouse.sources.files import FilesReader
@@ -10,9 +12,12 @@ from lakehouse.sources.postgres import PostgresReader
 from lakehouse.sources.reader import SourceReader
 from lakehouse.tables import Table
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
-def open_source(settings: Settings, table: Table) -> SourceReader:
-    """The reader for the table's load policy. Opens no connection yet.
+
+def open_source(settings: Settings, table: Table, *, s3: S3Client | None = None) -> SourceReader:
+    """The reader for the table's load policy. Opens no connection yet. `s3` reads files on S3, if they are there.
 
     Raises ContractError if the table declares none, names a source that the settings do not have, or has wrong options.
     """
@@ -27,5 +32,5 @@ def open_source(settings: Settings, table: Table) -> SourceReader:
     if isinstance(source, PostgresSource):
         return PostgresReader(settings, source, table)
     if isinstance(source, FilesSource):
-        return FilesReader(settings, source, table)
+        return FilesReader(settings, source, table, s3)
     return HttpReader(settings, source, table)

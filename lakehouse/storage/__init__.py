@@ -1,6 +1,7 @@
 """Objects in a folder or on S3: listing, reading, and the one way to write a path.
 
-An S3 client comes from outside (`boto3`); nothing here knows tables, sources or settings.
+A store on S3 takes its client from outside (`boto3`); `open.py` alone knows settings and servers, and is imported by
+its own name. Nothing here knows tables or sources.
 """
 
 from lakehouse.storage.folder import FolderStore

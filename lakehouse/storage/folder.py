@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from lakehouse.errors import SourceChanged, SourceRefused, SourceUnreachable
+from lakehouse.storage.room import no_room
 from lakehouse.storage.store import StoredObject
 
 
@@ -18,34 +20,71 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+    @property
+    def root(self) -> str:
+        """The folder."""
+        return str(self._root)
+
+    def list(self, prefix: str = "", *, deep: bool = True) -> Iterator[StoredObject]:
         """Every file whose relative path begins with `prefix`, by path. Raises SourceUnreachable, SourceRefused."""
         if not self._root.is_dir():
             raise SourceUnreachable(
                 f"there is no folder {self._root}", remedy="Create it, or mend the source's `root`."
             )
+        if any(part.startswith(".") for part in prefix.split("/")):
+            return
         # Everything is looked at before the first is given out, so that a long read does not see half of a delivery.
-        found = [seen for file in self._files() if (seen := self._look(file)) and seen.path.startswith(prefix)]
+        files = self._files(self._root / prefix.rpartition("/")[0], deep=deep)
+        found = [seen for file in files if (seen := self._look(file)) and seen.path.startswith(prefix)]
         yield from sorted(found)
 
-    def open(self, path: str) -> BinaryIO:
-        """The file's bytes. Raises SourceChanged when it is gone or lies outside the root, SourceRefused."""
-        file = (self._root / path).resolve()
-        if not file.is_relative_to(self._root.resolve()):
-            raise SourceRefused(f"{path!r} leads out of {self._root}", remedy="Name a file below the folder.")
+    def open(self, path: str, *, version: int | str | None = None) -> BinaryIO:
+        """The file's bytes. Raises SourceChanged when it is gone or another; SourceRefused, also for a path outside."""
+        file = self._inside(path)
         try:
-            return file.open("rb")
+            stream = file.open("rb")
         except (FileNotFoundError, IsADirectoryError):
             raise SourceChanged(f"{path} is not in {self._root} any more", remedy="Deliver the file again.") from None
         except PermissionError:
             raise _refused(file) from None
+        if version is not None and os.fstat(stream.fileno()).st_mtime_ns != version:
+            stream.close()
+            raise SourceChanged(f"{path} in {self._root} was changed after it was listed", remedy="Load again.")
+        return stream
 
-    def _files(self) -> Iterator[Path]:
+    def put(self, path: str, content: bytes) -> None:
+        """Write under a hidden name, then rename. Raises StateError when the disk refuses it."""
+        file = self._inside(path)
+        fresh = file.with_name(f".{file.name}.new")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with fresh.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.replace(file)
+        except OSError as error:
+            raise no_room(error, file.parent) from error
+
+    def _inside(self, path: str) -> Path:
+        # By name only: a link that somebody put into the folder is theirs to follow.
+        file = Path(os.path.normpath(self._root / path))
+        if not file.is_relative_to(os.path.normpath(self._root)):
+            raise SourceRefused(f"{path!r} leads out of {self._root}", remedy="Name a file below the folder.")
+        return file
+
+    def _files(self, start: Path, *, deep: bool) -> Iterator[Path]:
         def fail(error: OSError) -> None:
-            raise _refused(Path(error.filename or self._root)) from error
+            # A folder may be moved away while we look; one that was never there holds nothing.
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise _refused(Path(error.filename or start)) from error
 
-        for folder, folders, names in os.walk(self._root, onerror=fail):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        seen: set[str] = set()
+        for folder, folders, names in os.walk(start, onerror=fail, followlinks=True):
+            # Links may lead in a circle.
+            seen.add(os.path.realpath(folder))
+            within = [name for name in folders if not name.startswith(".")] if deep else []
+            folders[:] = [name for name in within if os.path.realpath(Path(folder, name)) not in seen]
             yield from (Path(folder, name) for name in names if not name.startswith("."))
 
     def _look(self, file: Path) -> StoredObject | None:
@@ -54,11 +93,13 @@ class FolderStore:
         except FileNotFoundError:
             # Moved away between listing and looking: as if it had never been listed.
             return None
+        if not stat.S_ISREG(seen.st_mode):
+            return None
         return StoredObject(
             path=file.relative_to(self._root).as_posix(),
             size=seen.st_size,
             modified=datetime.fromtimestamp(seen.st_mtime, UTC),
-            etag=f"{seen.st_mtime_ns:x}-{seen.st_size:x}",
+            version=seen.st_mtime_ns,
         )
 
 

@@ -5,7 +5,7 @@ No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`).
 
 from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.name import Layer, TableName
-from lakehouse.tables.policy import LoadPolicy, Strategy, Upkeep
+from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
 from lakehouse.tables.progress import Position
 from lakehouse.tables.rule import Bound, Comparison, Rule, Severity, TableRule, TableRuleKind
 from lakehouse.tables.table import PartitionField, Table
@@ -16,6 +16,7 @@ __all__ = [
     "Bound",
     "Column",
     "Comparison",
+    "Evolution",
     "Layer",
     "LoadPolicy",
     "PartitionField",

@@ -19,6 +19,8 @@ class Column:
     description: str = ""
     personal: bool = False
     unique: bool = False
+    renamed_from: str | None = None
+    """The name that the column had before: a table that has that one keeps its values under the new name."""
 
 
 METADATA_COLUMNS: tuple[Column, ...] = (

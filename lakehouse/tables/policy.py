@@ -33,6 +33,15 @@ class LoadPolicy:
     """The share of a load's rows that may be quarantined before the load fails and publishes nothing."""
 
 
+class Evolution(StrEnum):
+    """Whether a table follows its contract when the contract changes."""
+
+    EVOLVE = "evolve"
+    """Columns, partitions and sort order follow the contract as far as the rows that are there allow."""
+    FREEZE = "freeze"
+    """Any difference is an error."""
+
+
 @dataclass(frozen=True)
 class Upkeep:
     """What upkeep may do with a table."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.name import Layer, TableName
-from lakehouse.tables.policy import LoadPolicy, Strategy, Upkeep
+from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
 from lakehouse.tables.rule import Rule, TableRule
 
 
@@ -27,7 +27,8 @@ class Table:
 
     `window_column` is the date or timestamp column of a daily chain: the event day, fixed at a row's birth, that the
     table is partitioned by (as an Iceberg day partition and as a Dagster daily partition from `window_start`).
-    `file` is the contract it was compiled from.
+    `file` is the contract it was compiled from. `drop` names columns to remove from the Iceberg table; a column that
+    the contract merely lost stays there, NULL in new rows.
     """
 
     name: TableName
@@ -48,6 +49,8 @@ class Table:
     table_rules: tuple[TableRule, ...] = ()
     fresh_within: timedelta | None = None
     upkeep: Upkeep = field(default_factory=Upkeep)
+    evolution: Evolution = Evolution.EVOLVE
+    drop: frozenset[str] = frozenset()
     version: str = "1.0.0"
 
     @property

@@ -78,7 +78,7 @@ class Plugin(BasePlugin):
         """Every table of the lake as a view, at the run's branch where a table has it; then the view models."""
         self._connection = conn
         prepare(conn, self._run.settings)
-        register(conn, self._run.lake, branch=self._run.branch)
+        register(conn, self._run.lake, at=self._run.branch)
 
     def store(self, target_config: TargetConfig) -> None:
         """What the materializations ask for: `write` a table or `view`. The commit or error is kept for the report."""
@@ -115,7 +115,7 @@ class Plugin(BasePlugin):
             run.lake, connection, declared, sql, window=run.window, branch=run.branch, run_key=run.run_key
         )
         with self._lock, connection.cursor() as cursor:
-            register(cursor, run.lake, branch=run.branch, tables=[table])
+            register(cursor, run.lake, at=run.branch, tables=[table])
         return commit
 
     def _opened(self) -> DuckDBPyConnection:

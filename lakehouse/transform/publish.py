@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lakehouse.iceberg import Commit, Lake
+from lakehouse.errors import PublishConflict
+from lakehouse.iceberg import Commit, Lake, read_by
 from lakehouse.tables import TableName
 from lakehouse.transform.events import Event, ModelFinished, Status, TestFinished
 from lakehouse.transform.manifest import Manifest, Test
@@ -22,6 +23,14 @@ class Decision:
 
     publish: tuple[TableName, ...] = ()
     hold: Mapping[TableName, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What became visible, and which tables did not because main was not where they were made from."""
+
+    commits: Mapping[TableName, Commit]
+    conflicts: Mapping[TableName, PublishConflict]
 
 
 def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
@@ -59,13 +68,45 @@ def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
     return Decision(tuple(publish), hold)
 
 
-def publish_models(lake: Lake, names: Sequence[TableName], branch: str) -> tuple[Commit, ...]:
-    """Make the branch of each table its main, in this order.
+def publish_models(lake: Lake, names: Sequence[TableName], branch: str) -> Publication:
+    """Make the branch of each table its main, in this order, parents first.
 
-    Raises PublishConflict when a table's main has moved; the tables before it are published then: publication is atomic
-    per table.
+    Publication is atomic per table. A child is published only if each parent of `names` became visible as the very
+    snapshot that the child read. What main's movement forbids is told, not raised. Raises BranchMissing,
+    CommitConflict.
     """
-    return tuple(lake.table(name).publish(branch) for name in names)
+    commits: dict[TableName, Commit] = {}
+    conflicts: dict[TableName, PublishConflict] = {}
+    for name in names:
+        try:
+            for parent, snapshot_id in read_by(lake, name, branch).items():
+                _check_parent(name, parent, snapshot_id, commits, conflicts)
+            commits[name] = lake.table(name).publish(branch)
+        except PublishConflict as error:
+            conflicts[name] = error
+    return Publication(commits, conflicts)
+
+
+def _check_parent(
+    name: TableName,
+    parent: TableName,
+    snapshot_id: int,
+    commits: Mapping[TableName, Commit],
+    conflicts: Mapping[TableName, PublishConflict],
+) -> None:
+    """Raises PublishConflict when a child read what its parent does not show. Parents of other builds do not matter."""
+    if parent in conflicts:
+        found = "it is not published"
+    elif parent in commits and commits[parent].snapshot_id != snapshot_id:
+        found = f"snapshot {commits[parent].snapshot_id} was published"
+    else:
+        return
+    raise PublishConflict(
+        f"{name} was computed from a state of {parent} that main does not show",
+        expected=f"{parent} at snapshot {snapshot_id}",
+        found=found,
+        remedy="The branch is kept for inspection. Discard it and run again.",
+    )
 
 
 def _objection(test: Test, outcome: TestFinished | None, *, expected: bool) -> str | None:

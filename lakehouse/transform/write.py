@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.errors import SchemaMismatch, TransformError
-from lakehouse.iceberg import Commit, Lake, duckdb_type
+from lakehouse.iceberg import Commit, Lake, read_summary, snapshots_read
 from lakehouse.tables import Column, Strategy, Table, Window
 from lakehouse.tables.sql import quote
+from lakehouse.tables.types import duckdb_type
 
 MAIN = "main"
 _BATCH_ROWS = 100_000
@@ -33,22 +34,25 @@ def write_model(  # noqa: PLR0913  (each says something about one write)
     """Run `sql` and let its rows enter the table by the contract's strategy, as one commit on `branch`.
 
     The table and the branch are made when missing. `window` counts for the strategy `overwrite` only: these days are
-    replaced, or the whole table when None. Runs on a cursor of its own, so that models may be written side by side on
-    one connection. Raises SchemaMismatch when the columns are not the contract's or a required one holds NULL,
-    TransformError when the SQL fails, and what LakeTable.append and LakeTable.overwrite raise.
+    replaced, or the whole table when None. The commit names the snapshots that the SQL read. Runs on a cursor of its
+    own, so that models may be written side by side on one connection. Raises SchemaMismatch when the columns are not
+    the contract's or a required one holds NULL, TransformError when the SQL fails, and what LakeTable.append and
+    LakeTable.overwrite raise.
     """
     cursor = connection.cursor()
     try:
         query = _conformed(table, sql, describe(cursor, str(table.name), sql))
+        # What the connection's views are pinned to is what will be read, whatever happens to the tables meanwhile.
+        read = read_summary(snapshots_read(cursor, lake, query))
         target = lake.create(table)
         if branch != MAIN:
             target.create_branch(branch)
         reader = _started(cursor, table, query)
         rows = pa.RecordBatchReader.from_batches(reader.schema, _checked(reader, table))
         if table.strategy is Strategy.APPEND:
-            return target.append(rows, run_key=run_key, branch=branch)
+            return target.append(rows, run_key=run_key, branch=branch, summary=read)
         scope = window if table.strategy is Strategy.OVERWRITE else None
-        return target.overwrite(rows, window=scope, run_key=run_key, branch=branch)
+        return target.overwrite(rows, where=scope, run_key=run_key, branch=branch, summary=read)
     finally:
         cursor.close()
 

@@ -1,0 +1,105 @@
+"""Who read which snapshots: what a model's SQL reads is kept in the summary of the snapshot that it wrote.
+
+What a query reads is found in DuckDB's own syntax tree; views are followed to the tables below them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import duckdb
+
+from lakehouse.iceberg.lake import Lake
+from lakehouse.iceberg.progress import MAIN
+from lakehouse.iceberg.restore import RestorePlan
+from lakehouse.tables import Layer, TableName
+
+READ = "lakehouse.read"
+"""The key in a snapshot's summary: the snapshots that its rows were computed from, as a JSON object by table."""
+
+_PINNED = re.compile(r"\(snapshot_from_id = CAST\((\d+) AS")
+_LAYERS = {layer.value for layer in Layer}
+
+Key = tuple[str, str]
+
+
+def snapshots_read(connection: duckdb.DuckDBPyConnection, lake: Lake, sql: str) -> dict[TableName, int]:
+    """The snapshots of the lake's tables that a SELECT reads on a connection where they are registered.
+
+    Tables without a snapshot are left out. Raises duckdb.Error for SQL that is wrong.
+    """
+    made = connection.execute("SELECT schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal").fetchall()
+    pins = {(schema, name): found[1] for schema, name, text in made if (found := _PINNED.search(text))}
+    saved = {(schema, name): text for schema, name, text in lake.views.all()}
+    known = {*pins, *saved}
+    waiting, seen = list(_tables(connection, sql, known)), set[Key]()
+    while waiting:
+        key = waiting.pop()
+        if key not in seen and key in saved:
+            waiting += _tables(connection, saved[key], known)
+        seen.add(key)
+    return {
+        TableName(Layer(schema), name): int(pins[schema, name])
+        for schema, name in sorted(seen & pins.keys())
+        if schema in _LAYERS and (schema, name) not in saved
+    }
+
+
+def read_summary(read: Mapping[TableName, int]) -> dict[str, str]:
+    """As a commit's summary holds it."""
+    return {READ: json.dumps({str(name): snapshot_id for name, snapshot_id in sorted(read.items())})}
+
+
+def read_by(lake: Lake, name: TableName, branch: str = MAIN) -> dict[TableName, int]:
+    """What the newest model run on a branch of a table read. Raises TableMissing, BranchMissing."""
+    for snapshot in lake.table(name).snapshots(branch):
+        if READ in snapshot.summary:
+            return _decoded(snapshot.summary[READ])
+    return {}
+
+
+def consumers(lake: Lake, name: TableName) -> dict[TableName, frozenset[int]]:
+    """The tables whose main was computed from a table, each with the snapshots of it that its history has read."""
+    found: dict[TableName, frozenset[int]] = {}
+    for other in lake.names():
+        if other == name:
+            continue
+        summaries = (snapshot.summary for snapshot in lake.table(other).snapshots())
+        read = (_decoded(summary[READ]).get(name) for summary in summaries if READ in summary)
+        if ids := frozenset(snapshot_id for snapshot_id in read if snapshot_id is not None):
+            found[other] = ids
+    return found
+
+
+def downstream(lake: Lake, plan: RestorePlan) -> tuple[TableName, ...]:
+    """The tables that have read what a restore undoes: they show what its table does not any more."""
+    return tuple(other for other, ids in consumers(lake, plan.table).items() if ids & set(plan.undone))
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, sql: str, known: Iterable[Key]) -> Iterator[Key]:
+    found = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+    tree = json.loads(found[0]) if found else {"error": True}
+    if not tree["error"]:
+        yield from _base_tables(tree)
+        return
+    # DuckDB has no tree for some statements (PIVOT): then what is mentioned counts as read, a comment's word too.
+    for schema, name in known:
+        if re.search(rf'(?<!\w)"?{re.escape(schema)}"?\s*\.\s*"?{re.escape(name)}"?(?!\w)', sql):
+            yield schema, name
+
+
+def _base_tables(node: Any) -> Iterator[Key]:  # noqa: ANN401  (JSON)
+    if isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE" and node.get("schema_name"):
+            yield node["schema_name"], node["table_name"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from _base_tables(child)
+
+
+def _decoded(text: str) -> dict[TableName, int]:
+    return {TableName.parse(name): int(snapshot_id) for name, snapshot_id in json.loads(text).items()}

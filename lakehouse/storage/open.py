@@ -1,0 +1,50 @@
+"""The store that a setting names, and the boto3 client for it. What is in a store does not belong here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakehouse.services.endpoints import s3_endpoint
+from lakehouse.settings import Settings
+from lakehouse.storage.folder import FolderStore
+from lakehouse.storage.paths import from_uri, is_s3, local_path
+from lakehouse.storage.s3 import S3Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ATTEMPTS = 5
+
+
+def open_store(settings: Settings, root: str, client: S3Client | None = None) -> FolderStore | S3Store:
+    """The store at `root`: `s3://bucket/prefix`, a folder, or a path relative to the state folder.
+
+    On S3 through `client`, or one made from the settings. Nothing is asked of a server yet. Raises SettingsError for
+    another kind of place, ServiceError when the S3 server is the project's own and does not start.
+    """
+    if "://" not in root:
+        return FolderStore(settings.state / root)
+    place = from_uri(root)
+    return S3Store(client or s3_client(settings), place) if is_s3(place) else FolderStore(local_path(place))
+
+
+def s3_client(settings: Settings) -> S3Client:
+    """A client for the S3 of the settings; close it when many are made. Without keys there, boto3's own are taken."""
+    import boto3  # noqa: PLC0415  (takes half a second, which only those on S3 pay)
+    from botocore.config import Config  # noqa: PLC0415
+
+    s3 = s3_endpoint(settings)
+    keys = s3.access_key is not None and s3.secret_key is not None
+    return boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint,
+        region_name=s3.region,
+        aws_access_key_id=s3.access_key.get_secret_value() if keys and s3.access_key else None,
+        aws_secret_access_key=s3.secret_key.get_secret_value() if keys and s3.secret_key else None,
+        config=Config(
+            signature_version="s3v4",
+            connect_timeout=s3.timeout_s,
+            read_timeout=s3.timeout_s,
+            retries={"max_attempts": _ATTEMPTS, "mode": "standard"},
+        ),
+    )
