@@ -11,7 +11,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import BranchMissing, QueryError, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable, parse_at
-from lakehouse.iceberg.at import snapshot_at
+from lakehouse.iceberg.refs.at import snapshot_at
 from lakehouse.settings import Settings
 from lakehouse.tables import Table, TableName
 

@@ -20,7 +20,7 @@ from pyiceberg.table.update import SetSnapshotRefUpdate
 from bench.proxy import Fault, Proxy
 from lakehouse.errors import CatalogError, StateError, TableMissing
 from lakehouse.iceberg import Lake
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalogs.catalog import open_catalog
 from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.settings import Catalog, Settings, load_settings
 from lakehouse.tables import Table, TableName

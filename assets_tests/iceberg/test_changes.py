@@ -24,7 +24,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import CommitError, QueryError, SnapshotMissing
 from lakehouse.iceberg import CHANGE, Changes, Lake, LakeTable
-from lakehouse.iceberg.scan import state_at
+from lakehouse.iceberg.reads.scan import state_at
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Column, Layer, Table, TableName, Window
 

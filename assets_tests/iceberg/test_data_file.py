@@ -16,7 +16,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import CatalogError
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.iceberg.data_file import verify
+from lakehouse.iceberg.parquet.data_file import verify
 from lakehouse.settings import Settings
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Column, Layer, Table, TableName

@@ -28,7 +28,7 @@ from pyiceberg.types import StringType
 
 from lakehouse.errors import CommitConflict, CommitError, QueryError, SchemaMismatch
 from lakehouse.iceberg import Lake, LakeTable, arrow_schema
-from lakehouse.iceberg.produce import _DeleteManifestWriter
+from lakehouse.iceberg.commits.produce import _DeleteManifestWriter
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName, Window
 

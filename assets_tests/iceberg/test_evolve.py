@@ -19,7 +19,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import ContractError, SchemaMismatch
 from lakehouse.iceberg import Lake, LakeTable, connect
-from lakehouse.iceberg.evolve import evolve
+from lakehouse.iceberg.schemas.evolve import evolve
 from lakehouse.settings import Settings
 from lakehouse.tables import (
     METADATA_COLUMNS,

@@ -31,8 +31,8 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from lakehouse.iceberg.partition import Partition, Splitter
-from lakehouse.iceberg.schema import arrow_of
+from lakehouse.iceberg.parquet.partition import Partition, Splitter
+from lakehouse.iceberg.schemas.schema import arrow_of
 
 _MOST = 2**31 - 1
 _FROM_PST = timezone(timedelta(hours=-8))

@@ -13,7 +13,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import BranchMissing, LoadRejected, PublishConflict
 from lakehouse.iceberg import Commit, Lake, LakeTable
-from lakehouse.iceberg.rebase import rebase
+from lakehouse.iceberg.refs.rebase import rebase
 from lakehouse.tables import Table, TableName
 
 Foreign = Callable[[TableName], IcebergTable]
@@ -67,11 +67,11 @@ def before_rebase(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) ->
     honest = rebase
 
     def late(*arguments: Any, **named: Any) -> Commit:  # noqa: ANN401  (those of rebase)
-        monkeypatch.setattr("lakehouse.iceberg.publish.rebase", honest)
+        monkeypatch.setattr("lakehouse.iceberg.refs.publish.rebase", honest)
         act()
         return honest(*arguments, **named)
 
-    monkeypatch.setattr("lakehouse.iceberg.publish.rebase", late)
+    monkeypatch.setattr("lakehouse.iceberg.refs.publish.rebase", late)
 
 
 def test_appends_are_put_on_top_of_a_main_that_moved_and_audited_again(

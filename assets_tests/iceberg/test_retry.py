@@ -14,7 +14,7 @@ from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse.errors import CommitConflict
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.iceberg.retry import Backoff
+from lakehouse.iceberg.commits.retry import Backoff
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 

@@ -14,7 +14,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import CatalogError, CommitError, RunKeyTooOld, StateError
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.iceberg.run_keys import KEPT_FOR, MOST, RUN_KEYS, Memory, remember, seen
+from lakehouse.iceberg.commits.run_keys import KEPT_FOR, MOST, RUN_KEYS, Memory, remember, seen
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 

@@ -23,9 +23,9 @@ from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrd
 from pyiceberg.transforms import BucketTransform, IdentityTransform, Transform
 
 from lakehouse.iceberg import Lake
-from lakehouse.iceberg.schema import iceberg_schema
-from lakehouse.iceberg.sort import RowOrder
-from lakehouse.iceberg.spill import Spill
+from lakehouse.iceberg.parquet.sort import RowOrder
+from lakehouse.iceberg.parquet.spill import Spill
+from lakehouse.iceberg.schemas.schema import iceberg_schema
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName, Upkeep
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lakehouse.errors import StateError
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.iceberg.spill import Spill, bytes_of
+from lakehouse.iceberg.parquet.spill import Spill, bytes_of
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName, Upkeep
 

@@ -33,7 +33,7 @@ from pyiceberg.types import (
 
 from lakehouse.errors import StateError
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.iceberg.partition import transformed
+from lakehouse.iceberg.parquet.partition import transformed
 from lakehouse.settings import Settings, load_settings
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName, Upkeep

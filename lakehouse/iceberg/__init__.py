@@ -3,20 +3,20 @@
 `Lake` and `LakeTable` are the door; `duck` is SQL over them. Contracts, sources and models are unknown here.
 """
 
-from lakehouse.iceberg.at import At, parse_at
-from lakehouse.iceberg.branch_state import BranchState, BranchWindow
-from lakehouse.iceberg.changed_days import ChangedDays
-from lakehouse.iceberg.changes import CHANGE, Changes
+from lakehouse.iceberg.commits.outcome import Commit
+from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.consumers import consumers, downstream, read_by, read_summary, snapshots_read
 from lakehouse.iceberg.duck import connect, register
 from lakehouse.iceberg.lake import Lake
-from lakehouse.iceberg.outcome import Commit
-from lakehouse.iceberg.progress import MAIN
-from lakehouse.iceberg.restore import RestorePlan
-from lakehouse.iceberg.schema import arrow_schema
-from lakehouse.iceberg.stats import SnapshotInfo, TableStats
+from lakehouse.iceberg.reads.changed_days import ChangedDays
+from lakehouse.iceberg.reads.changes import CHANGE, Changes
+from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats
+from lakehouse.iceberg.refs.at import At, parse_at
+from lakehouse.iceberg.refs.branch_state import BranchState, BranchWindow
+from lakehouse.iceberg.refs.restore import RestorePlan
+from lakehouse.iceberg.refs.tag import Lease
+from lakehouse.iceberg.schemas.schema import arrow_schema
 from lakehouse.iceberg.table import LakeTable
-from lakehouse.iceberg.tag import Lease
 
 __all__ = [
     "CHANGE",

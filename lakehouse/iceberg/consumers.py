@@ -12,9 +12,9 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.lake import Lake
-from lakehouse.iceberg.progress import MAIN
-from lakehouse.iceberg.restore import RestorePlan
+from lakehouse.iceberg.refs.restore import RestorePlan
 from lakehouse.tables import Layer, TableName
 
 READ = "lakehouse.read"

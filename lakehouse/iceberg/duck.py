@@ -14,9 +14,9 @@ import duckdb
 import structlog
 
 from lakehouse.errors import ServiceError, SnapshotMissing
-from lakehouse.iceberg.at import At
+from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.lake import Lake
-from lakehouse.iceberg.progress import MAIN
+from lakehouse.iceberg.refs.at import At
 from lakehouse.services.endpoints import s3_endpoint
 from lakehouse.settings import S3, Settings
 from lakehouse.storage.paths import from_uri, is_s3

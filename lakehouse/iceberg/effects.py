@@ -17,20 +17,20 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Operation
 
 from lakehouse.errors import CommitConflict, CommitError
-from lakehouse.iceberg.commit import already_done, commit_append, commit_change
-from lakehouse.iceberg.conform import Rows, conformed
-from lakehouse.iceberg.evolve import RETIRED
+from lakehouse.iceberg.commits.commit import already_done, commit_append, commit_change
+from lakehouse.iceberg.commits.intent import AlreadyDone, Intent, Promise
+from lakehouse.iceberg.commits.outcome import Commit, nothing_new
+from lakehouse.iceberg.commits.produce import Change
+from lakehouse.iceberg.commits.progress import MAIN, head_of, progress_at
 from lakehouse.iceberg.failures import catalog_errors
-from lakehouse.iceberg.intent import AlreadyDone, Intent, Promise
 from lakehouse.iceberg.opened import Opened
-from lakehouse.iceberg.outcome import Commit, nothing_new
-from lakehouse.iceberg.plan import Paths, plan
-from lakehouse.iceberg.produce import Change
-from lakehouse.iceberg.progress import MAIN, head_of, progress_at
-from lakehouse.iceberg.rewrite import live_rows, survivors
-from lakehouse.iceberg.schema import arrow_of
-from lakehouse.iceberg.where import Selection, Where
-from lakehouse.iceberg.writer import write_files
+from lakehouse.iceberg.parquet.conform import Rows, conformed
+from lakehouse.iceberg.parquet.writer import write_files
+from lakehouse.iceberg.schemas.evolve import RETIRED
+from lakehouse.iceberg.schemas.schema import arrow_of
+from lakehouse.iceberg.selection.plan import Paths, plan
+from lakehouse.iceberg.selection.rewrite import live_rows, survivors
+from lakehouse.iceberg.selection.where import Selection, Where
 from lakehouse.tables import Position, Window
 
 

@@ -11,15 +11,15 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, Ta
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import CommitConflict
-from lakehouse.iceberg.at import At
-from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.evolve import evolve, properties_of
+from lakehouse.iceberg.catalogs.catalog import open_catalog
+from lakehouse.iceberg.catalogs.safe import SafeCatalog
+from lakehouse.iceberg.commits.progress import MAIN, check_format
 from lakehouse.iceberg.failures import catalog_errors
-from lakehouse.iceberg.progress import MAIN, check_format
-from lakehouse.iceberg.relation import relation_sql
-from lakehouse.iceberg.safe import SafeCatalog
-from lakehouse.iceberg.scan import state_at
-from lakehouse.iceberg.schema import iceberg_schema, partition_fields, partition_spec, sort_order
+from lakehouse.iceberg.reads.relation import relation_sql
+from lakehouse.iceberg.reads.scan import state_at
+from lakehouse.iceberg.refs.at import At
+from lakehouse.iceberg.schemas.evolve import evolve, properties_of
+from lakehouse.iceberg.schemas.schema import iceberg_schema, partition_fields, partition_spec, sort_order
 from lakehouse.iceberg.table import LakeTable
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Table, TableName

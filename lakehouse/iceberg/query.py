@@ -8,10 +8,10 @@ import duckdb
 import pyarrow as pa
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.at import At
+from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.duck import connect, register
 from lakehouse.iceberg.lake import Lake
-from lakehouse.iceberg.progress import MAIN
+from lakehouse.iceberg.refs.at import At
 from lakehouse.settings import Settings
 
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from lakehouse.iceberg.at import At
-from lakehouse.iceberg.changed_days import ChangedDays, changed_days
-from lakehouse.iceberg.changes import Changes
+from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.opened import Opened
-from lakehouse.iceberg.progress import MAIN
-from lakehouse.iceberg.relation import relation_sql
-from lakehouse.iceberg.scan import State, read_rows, state_at
-from lakehouse.iceberg.schema import arrow_of
-from lakehouse.iceberg.stats import SnapshotInfo, TableStats, snapshots_of, stats_of
+from lakehouse.iceberg.reads.changed_days import ChangedDays, changed_days
+from lakehouse.iceberg.reads.changes import Changes
+from lakehouse.iceberg.reads.relation import relation_sql
+from lakehouse.iceberg.reads.scan import State, read_rows, state_at
+from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, snapshots_of, stats_of
+from lakehouse.iceberg.refs.at import At
+from lakehouse.iceberg.schemas.schema import arrow_of
 
 
 class Reading(Opened):

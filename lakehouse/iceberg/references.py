@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
-from lakehouse.iceberg import branch as refs
-from lakehouse.iceberg.at import At
-from lakehouse.iceberg.branch_state import BranchState, state_of
+from lakehouse.iceberg.commits.outcome import Commit
+from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.opened import Opened
-from lakehouse.iceberg.outcome import Commit
-from lakehouse.iceberg.progress import MAIN
-from lakehouse.iceberg.publish import Audit, publish
-from lakehouse.iceberg.publish_windows import publish_windows
-from lakehouse.iceberg.rebase import rebase
-from lakehouse.iceberg.restore import RestorePlan, plan_restore, restore
-from lakehouse.iceberg.tag import Lease, add_tag, held, remove_tag, tags
+from lakehouse.iceberg.refs import branch as refs
+from lakehouse.iceberg.refs.at import At
+from lakehouse.iceberg.refs.branch_state import BranchState, state_of
+from lakehouse.iceberg.refs.publish import Audit, publish
+from lakehouse.iceberg.refs.publish_windows import publish_windows
+from lakehouse.iceberg.refs.rebase import rebase
+from lakehouse.iceberg.refs.restore import RestorePlan, plan_restore, restore
+from lakehouse.iceberg.refs.tag import Lease, add_tag, held, remove_tag, tags
 from lakehouse.tables import Window
 
 

@@ -67,6 +67,7 @@ load_from:
 _IGNORED = """\
 # State and secrets of the embedded profile.
 .lakehouse/
+.cache/
 .venv/
 # Rendered before each dbt parse.
 dbt/models/_generated/

@@ -1,6 +1,6 @@
 """Which DuckDB type holds values of an Iceberg type: the one map, for every layer that composes SQL.
 
-Types of contracts are `contracts/types.py`, Iceberg's own classes `iceberg/schema.py`.
+Types of contracts are `contracts/types.py`, Iceberg's own classes `iceberg/schemas/schema.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,138 @@
+"""The commit protocol: one snapshot, whose every promise is checked anew at each attempt.
+
+PyIceberg's own loop is not used: it keeps what was staged against older metadata, and deletes manifests of a commit
+that landed late. An attempt here reads the table, lets the producer check and write manifests (`produce.py`), and asks
+the catalog to swap. Which files come and go is decided by `effects.py`; moving refs is `branch.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table import Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate, TableUpdate
+
+from lakehouse.errors import CommitConflict
+from lakehouse.iceberg.commits.intent import AlreadyDone, Intent
+from lakehouse.iceberg.commits.outcome import Commit, describe, nothing_new
+from lakehouse.iceberg.commits.produce import AppendProducer, Change, ChangeProducer, Producer
+from lakehouse.iceberg.commits.progress import MAIN, floor_properties, head_of
+from lakehouse.iceberg.commits.retry import Backoff
+from lakehouse.iceberg.failures import catalog_errors
+
+_log = structlog.get_logger(__name__)
+
+
+def commit_append(table: IcebergTable, intent: Intent, added: Sequence[DataFile]) -> Commit:
+    """Add files in one snapshot. Raises Fenced, RunKeyTooOld, BranchMissing, CommitConflict, CatalogError."""
+    return _commit(table, intent, added, lambda **arguments: AppendProducer(operation=Operation.APPEND, **arguments))
+
+
+def commit_change(table: IcebergTable, intent: Intent, added: Sequence[DataFile], change: Change) -> Commit:
+    """Replace files by others in ONE snapshot.
+
+    The change is planned again at every attempt. A file that came or went since, or rows of one that another writer
+    deleted, are a CommitConflict; a snapshot that would not keep all other files, a CommitError. Raises also what
+    `commit_append` does.
+    """
+
+    def make(**arguments: Any) -> ChangeProducer:  # noqa: ANN401  (the producer's own arguments)
+        producer = ChangeProducer(operation=change.operation, **arguments)
+        producer.change = change
+        return producer
+
+    return _commit(table, intent, added, make)
+
+
+def already_done(intent: Intent, metadata: TableMetadata, done: AlreadyDone) -> Commit:
+    """The earlier commit of a run key; nothing but the head where its snapshot is expired."""
+    if done.snapshot is None:
+        return nothing_new(intent.table, intent.branch, head_of(metadata, intent.branch), already_done=True)
+    return describe(intent.table, intent.branch, done.snapshot, already_done=True)
+
+
+class _Unstaged(Transaction):
+    """Keeps no updates of its own, so that a producer always sees what the catalog holds, uncopied."""
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        return self._table.metadata
+
+
+def _commit(table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., Producer]) -> Commit:
+    with catalog_errors(f"writing {intent.table}"):
+        producer = make(transaction=_Unstaged(table), io=table.io, branch=intent.branch)
+        producer.intent = intent
+        for file in added:
+            producer.append_data_file(file)
+        try:
+            retries = _land(table, producer)
+        except AlreadyDone as done:
+            return already_done(intent, table.metadata, done)
+        snapshot = table.metadata.snapshot_by_id(producer.snapshot_id)
+        if snapshot is None:
+            # A later writer's metadata is what the look-up found; ours is in its history.
+            table.refresh()
+            snapshot = table.metadata.snapshot_by_id(producer.snapshot_id)
+        if snapshot is None:
+            raise CommitConflict(
+                f"the snapshot written to {intent.table} was removed at once by another program", remedy="Run again."
+            )
+        if retries:
+            _tidy(table, producer, snapshot)
+    return describe(intent.table, intent.branch, snapshot, retries=retries)
+
+
+def _land(table: IcebergTable, producer: Producer) -> int:
+    """Try until the snapshot is in the table; how often it was overtaken.
+
+    The snapshot's id stays the same over all attempts, so that one which landed late is recognised.
+    """
+    backoff, retries = Backoff.of(table.metadata.properties), 0
+    pauses = backoff.pauses()
+    floor: tuple[TableUpdate, ...] = ()
+    if producer.intent.branch == MAIN and producer.intent.progress:
+        floor = (SetPropertiesUpdate(updates=floor_properties(producer.intent.progress)),)
+    while True:
+        try:
+            updates, requirements = producer.attempt()
+        except Exception:
+            # Nothing is on its way to the catalog: earlier attempts are known to be refused.
+            producer.clean_up()
+            raise
+        try:
+            same_table = AssertTableUUID(uuid=table.metadata.table_uuid)
+            table._do_commit((*floor, *updates), (*requirements, same_table))  # noqa: SLF001  (as Transaction does)
+        except CommitFailedException as refusal:
+            pause = next(pauses, None)
+            if pause is None:
+                producer.clean_up()
+                raise CommitConflict(
+                    f"other writers of {producer.intent.table} were faster {retries + 1} times",
+                    expected=f"a commit within {backoff.budget_s:g} s",
+                    found=str(refusal),
+                    remedy="Nothing was written. Run again, when fewer write to the table.",
+                ) from refusal
+        else:
+            return retries
+        retries += 1
+        _log.debug("overtaken", table=str(producer.intent.table), retries=retries, pause_s=round(pause, 3))
+        time.sleep(pause)
+        table.refresh()
+        if table.metadata.snapshot_by_id(producer.snapshot_id) is not None:
+            return retries
+        producer.start_over()
+
+
+def _tidy(table: IcebergTable, producer: Producer, snapshot: Snapshot) -> None:
+    """Remove the manifests of refused attempts: all that the snapshot which landed does not name."""
+    live = {snapshot.manifest_list, *(manifest.manifest_path for manifest in snapshot.manifests(table.io))}
+    producer.clean_up(but=live)

@@ -1,0 +1,107 @@
+"""Which days of the window column changed, told from metadata alone: no row is read.
+
+It is asked by sequence number, which outlives the snapshot that had it. Changes row by row are `changes.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pyiceberg.manifest import DataFile, ManifestEntryStatus
+from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.types import NestedField
+
+from lakehouse.errors import QueryError, SnapshotMissing
+from lakehouse.iceberg.commits.progress import history
+from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.reads.scan import State
+from lakehouse.iceberg.selection.window import NO_DAY, days_of, window_column
+
+
+@dataclass(frozen=True)
+class ChangedDays:
+    """The days that may hold changed rows, in order. Whole files count, so a day beside a changed row may be there.
+
+    `complete` is False when snapshots in question have expired: a day that lost its last file then is not among them.
+    """
+
+    days: tuple[date, ...]
+    complete: bool
+
+
+def changed_days(state: State, above: int) -> ChangedDays:
+    """The days that hold files or deletes with a data sequence number above one that was read before.
+
+    Compaction gives its files the highest number of those it replaces, so it changes no day. Raises CommitError for a
+    table without a window column, QueryError when a file's days are not in the metadata, and SnapshotMissing when the
+    snapshot of that number is not in the state's history, as after a restore.
+    """
+    column = window_column(state.name, state.metadata)
+    later, complete = _later(state, above)
+    found: set[date] = set()
+    with catalog_errors(f"reading manifests of {state.name}"):
+        for file in _files(state, later, above):
+            days = days_of(state.metadata, column, file)
+            if days is None:
+                raise _untold(state, column, file)
+            if days != NO_DAY:
+                found |= {days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1)}
+    return ChangedDays(tuple(sorted(found)), complete)
+
+
+def _later(state: State, above: int) -> tuple[list[Snapshot], bool]:
+    """The snapshots of the history above that number, newest first, and whether all of them are still there."""
+    later: list[Snapshot] = []
+    for snapshot in history(state.metadata, state.snapshot):
+        number = snapshot.sequence_number or 0
+        if number == above:
+            return later, True
+        if number < above:
+            raise _elsewhere(state, above)
+        later.append(snapshot)
+    if any(snapshot.sequence_number == above for snapshot in state.metadata.snapshots):
+        raise _elsewhere(state, above)
+    # Every commit has a number of its own: where none is missing, none has expired.
+    return later, not later or later[-1].sequence_number == above + 1
+
+
+def _elsewhere(state: State, above: int) -> SnapshotMissing:
+    return SnapshotMissing(
+        f"sequence number {above} is not in the history of what is read of {state.name}: the table was restored, or it"
+        " is another branch's",
+        found=f"the head's {state.snapshot.sequence_number if state.snapshot else None}",
+        remedy="Take every day as changed once, and go on from the head's number.",
+    )
+
+
+def _files(state: State, later: list[Snapshot], above: int) -> Iterator[DataFile]:
+    """Files and delete files that came since and are live, and those that an effect removed since."""
+    io = state.table.io
+    for manifest in state.snapshot.manifests(io) if state.snapshot else ():
+        # No entry has a higher number than its manifest.
+        if (manifest.sequence_number or 0) > above:
+            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+                if (entry.sequence_number or 0) > above:
+                    yield entry.data_file
+    for snapshot in later:
+        if snapshot.summary is None or snapshot.summary.operation not in {Operation.APPEND, Operation.REPLACE}:
+            yield from _removed(state, snapshot)
+
+
+def _removed(state: State, snapshot: Snapshot) -> Iterator[DataFile]:
+    for manifest in snapshot.manifests(state.table.io):
+        if manifest.added_snapshot_id == snapshot.snapshot_id and manifest.deleted_files_count != 0:
+            for entry in manifest.fetch_manifest_entry(state.table.io, discard_deleted=False):
+                if entry.status == ManifestEntryStatus.DELETED and entry.snapshot_id == snapshot.snapshot_id:
+                    yield entry.data_file
+
+
+def _untold(state: State, column: NestedField, file: DataFile) -> QueryError:
+    return QueryError(
+        f"the metadata of {state.name} does not tell which days a file holds",
+        expected=f"a partition by day of {column.name}, or its bounds",
+        found=file.file_path,
+        remedy="Ask for the changes themselves, or take every day as changed.",
+    )

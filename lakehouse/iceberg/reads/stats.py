@@ -1,0 +1,94 @@
+"""Figures of a table, from its metadata alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFileContent
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from lakehouse.iceberg.commits.progress import RUN_KEY, head_of, history, summary_of
+
+_TOTALS = ("total-records", "total-data-files", "total-files-size")
+
+
+@dataclass(frozen=True)
+class SnapshotInfo:
+    """One snapshot. `committed_at` in UTC; `run_key` is None where another program wrote it.
+
+    `sequence_number` orders the commits of a table over all its branches.
+    """
+
+    id: int
+    parent_id: int | None
+    sequence_number: int
+    committed_at: datetime
+    operation: str
+    run_key: str | None
+    summary: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """Size of a branch: live rows and data files, their bytes on disk, and the snapshots of its history."""
+
+    rows: int
+    files: int
+    bytes: int
+    snapshots: int
+    last_commit_at: datetime | None
+
+
+def snapshots_of(metadata: TableMetadata, branch: str) -> tuple[SnapshotInfo, ...]:
+    """The history of a branch, newest first. Raises BranchMissing."""
+    return tuple(_info(snapshot) for snapshot in history(metadata, head_of(metadata, branch)))
+
+
+def stats_of(metadata: TableMetadata, io: FileIO, branch: str) -> TableStats:
+    """Figures of a branch. Rows that a foreign engine's delete files hide are still counted. Raises BranchMissing."""
+    head = head_of(metadata, branch)
+    if head is None:
+        return TableStats(rows=0, files=0, bytes=0, snapshots=0, last_commit_at=None)
+    summary = summary_of(head)
+    rows, files, size = (
+        (int(summary[key]) for key in _TOTALS) if all(key in summary for key in _TOTALS) else _counted(head, io)
+    )
+    return TableStats(
+        rows=rows,
+        files=files,
+        bytes=size,
+        snapshots=sum(1 for _ in history(metadata, head)),
+        last_commit_at=_time(head),
+    )
+
+
+def _counted(head: Snapshot, io: FileIO) -> tuple[int, int, int]:
+    """From the manifests, where another program left the totals out of the summary."""
+    files = [
+        entry.data_file
+        for manifest in head.manifests(io)
+        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        if entry.data_file.content == DataFileContent.DATA
+    ]
+    return sum(file.record_count for file in files), len(files), sum(file.file_size_in_bytes for file in files)
+
+
+def _info(snapshot: Snapshot) -> SnapshotInfo:
+    summary = summary_of(snapshot)
+    return SnapshotInfo(
+        id=snapshot.snapshot_id,
+        parent_id=snapshot.parent_snapshot_id,
+        sequence_number=snapshot.sequence_number or 0,
+        committed_at=_time(snapshot),
+        operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
+        run_key=summary.get(RUN_KEY),
+        summary=summary,
+    )
+
+
+def _time(snapshot: Snapshot) -> datetime:
+    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
