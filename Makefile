@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui services services-down check test test-services bench lock clean
+.PHONY: help demo ui services services-down check test test-services mutants bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test: .venv/.installed ## the tests that need no server of others (PYTEST="-k or
 test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog and Toxiproxy, built first (once, into .cache)
 	@$(BIN)/lakehouse service install
 	$(BIN)/pytest -n auto --dist loadfile -m services $(PYTEST)
+
+mutants: .venv/.installed ## switch each guard of the commit protocol off: a named test must notice (MUTANTS="three-rounds" for some)
+	$(BIN)/python assets_tests/faults/mutate.py $(MUTANTS)
 
 bench: .venv/.installed ## the benchmarks (BENCH=name for one of them)
 	$(BIN)/python -m bench $(BENCH)

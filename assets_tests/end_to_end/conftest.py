@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,9 @@ from lakehouse.settings import PostgresSource, Profile, Settings, load_settings
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("lakehouse")
 # Half the demo's size: the smallest at which more than 200 customers change between two loads.
-SCALE = "0.5"
-# All comes from the shop's seed, so that where tables are stored shows as well with few rows.
-SMALL = "0.05"
+HALF = ("--scale", "0.5")
+# All comes from the shop's seed: where tables are stored shows as well with few rows, in two of the three loads.
+SMALL = ("--scale", "0.05", "--days", "12")
 PATIENCE_SECONDS = 900
 
 
@@ -94,20 +94,20 @@ def run(
     )
 
 
-def made(state: Path, profile: Profile, scale: str, *before: str) -> Iterator[Demo]:
+def made(state: Path, profile: Profile, size: Sequence[str], *before: str) -> Iterator[Demo]:
     """A demo, after another command where one is given; at the end its services are stopped."""
     try:
         if before:
             started = run(state, *before, project=ROOT, profile=profile)
             assert started.returncode == 0, started.stderr
-        yield Demo(state, run(state, "demo", "--scale", scale, "--json", project=ROOT, profile=profile), profile)
+        yield Demo(state, run(state, "demo", *size, "--json", project=ROOT, profile=profile), profile)
     finally:
         run(state, "service", "down", "--remove", project=ROOT, profile=profile)
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    yield from made(tmp_path_factory.mktemp("demo"), Profile.EMBEDDED, SCALE)
+    yield from made(tmp_path_factory.mktemp("demo"), Profile.EMBEDDED, HALF)
 
 
 @pytest.fixture(scope="module")

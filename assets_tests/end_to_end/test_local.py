@@ -49,7 +49,7 @@ def test_all_of_it_is_on_s3_and_in_postgresql(local: Demo) -> None:
     assert settings.dagster.logs is not None
     assert settings.dagster.storage is not None
     delivered = [seen.path for seen in place(local, source.root).list()]
-    assert len(delivered) == 30
+    assert len(delivered) == 12
     assert all(path.startswith("payments/payments-2026-01-") for path in delivered)
     written = [seen.path for seen in place(local, settings.warehouse).list()]
     assert {".parquet", ".avro", ".json"} <= {Path(path).suffix for path in written}
@@ -76,6 +76,6 @@ def test_no_secret_is_in_a_file_of_dagster(local: Demo) -> None:
 def test_the_shop_lives_on_in_the_bucket(local: Demo) -> None:
     done = local.run("demo", "advance", "--days", "2", "--late", "1", "--json")
     assert done.returncode == 0, done.stderr
-    assert local.rows("select count(*) from gold.daily_revenue") == [(32,)]
+    assert local.rows("select count(*) from gold.daily_revenue") == [(14,)]
     sent = "select distinct payment_id from truth.payments_sent where defect is null order by 1"
     assert local.rows("select payment_id from silver.payments order by 1") == local.truth(sent)

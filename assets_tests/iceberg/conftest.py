@@ -17,13 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+)
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.delete_file_index import PATH_FIELD_ID
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update.snapshot import _FastAppendFiles
+from pyiceberg.typedef import EMPTY_DICT
 
 from lakehouse.iceberg import Lake, LakeTable, arrow_schema
+from lakehouse.iceberg.commits.produce import _DeleteManifestWriter
 from lakehouse.services.buckets import make_buckets
 from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.services.servers import ServerKind, rest_catalog_spec, s3_spec
@@ -123,6 +136,74 @@ def foreign(any_settings: Settings) -> Iterator[Callable[[TableName], IcebergTab
     catalog.engine.dispose()
 
 
+class _AddDeletes(_FastAppendFiles):
+    """A foreign writer that hides rows, as Spark's merge-on-read does."""
+
+    file: DataFile
+
+    def _manifests(self) -> list[ManifestFile]:
+        spec = self.spec(self.file.spec_id)
+        output = self.new_manifest_output()
+        with _DeleteManifestWriter(spec, self.schema(), output, self._snapshot_id, self._compression) as writer:
+            entry = ManifestEntry.from_args(
+                status=ManifestEntryStatus.ADDED,
+                snapshot_id=self._snapshot_id,
+                sequence_number=None,
+                file_sequence_number=None,
+                data_file=self.file,
+            )
+            writer.add_entry(entry)
+        return [writer.to_manifest_file(), *super()._manifests()]
+
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
+        self._added_data_files = [self.file]
+        try:
+            return super()._summary(snapshot_properties)
+        finally:
+            self._added_data_files = []
+
+
+@pytest.fixture
+def hide() -> Callable[..., None]:
+    """hide(table, position): another program deletes one row of the only data file, or of the file `of`.
+
+    `by_value` deletes the rows that have a value, which may be in none of them.
+    """
+
+    def hide(table: IcebergTable, position: int, *, of: str | None = None, by_value: bool = False) -> None:
+        task = next(task for task in table.scan().plan_files() if of in {None, task.file.file_path})
+        path = f"{table.location()}/data/{uuid.uuid4()}-deletes.parquet"
+        if by_value:
+            content = pa.table({"order_id": pa.array([position], pa.int64())})
+            schema = pa.schema([pa.field("order_id", pa.int64(), metadata={"PARQUET:field_id": "1"})])
+        else:
+            content = pa.table({"file_path": [task.file.file_path], "pos": pa.array([position], pa.int64())})
+            ids = {"file_path": "2147483546", "pos": "2147483545"}
+            schema = pa.schema([field.with_metadata({"PARQUET:field_id": ids[field.name]}) for field in content.schema])
+        with table.io.new_output(path).create() as stream:
+            pq.write_table(content.cast(schema), stream)
+        bound = {} if by_value else {PATH_FIELD_ID: task.file.file_path.encode()}
+        file = DataFile.from_args(
+            content=DataFileContent.EQUALITY_DELETES if by_value else DataFileContent.POSITION_DELETES,
+            file_path=path,
+            file_format=FileFormat.PARQUET,
+            partition=task.file.partition,
+            record_count=1,
+            file_size_in_bytes=len(table.io.new_input(path)),
+            lower_bounds=bound,
+            upper_bounds=bound,
+            equality_ids=[1] if by_value else None,
+        )
+        file.spec_id = task.file.spec_id
+        transaction = table.transaction()
+        producer = _AddDeletes(operation=Operation.OVERWRITE, transaction=transaction, io=table.io)
+        producer.file = file
+        producer.commit()
+        transaction.commit_transaction()
+
+    return hide
+
+
 @pytest.fixture
 def any_lake(any_settings: Settings) -> Lake:
     return Lake.open(any_settings)
@@ -135,31 +216,23 @@ def day() -> Callable[[int], date]:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[S3]:
-    """A mock of S3 that speaks its protocol over HTTP, with the bucket `lake`."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield _with_bucket(S3(endpoint=f"http://{host}:{port}", **KEYS))
-    server.stop()
-
-
-@pytest.fixture(scope="session")
 def s3_of(
     request: pytest.FixtureRequest,
     program: Callable[[ServerKind], Path],
     start_server: Callable[[ServiceSpec], Status],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], S3]:
-    """s3_of("minio"): such a server with the bucket `lake`, started once."""
+    """s3_of("minio"): such a server with the bucket `lake`, started once; "moto" is the mock that all tests share."""
 
     @cache
     def start(kind: str) -> S3:
         if kind == "moto":
-            return request.getfixturevalue("moto")  # type: ignore[no-any-return]  # pytest does not know
+            return request.getfixturevalue("s3")  # type: ignore[no-any-return]  # pytest does not know
         data = tmp_path_factory.mktemp("objects")
         spec = s3_spec(ServerKind(kind), program(ServerKind(kind)), data, **KEYS)
-        return _with_bucket(S3(endpoint=f"http://127.0.0.1:{start_server(spec).port}", **KEYS))
+        server = S3(endpoint=f"http://127.0.0.1:{start_server(spec).port}", **KEYS)
+        make_buckets(server, [BUCKET])
+        return server
 
     return start
 
@@ -182,11 +255,6 @@ def rest_of(
         return f"http://127.0.0.1:{start_server(spec).port}", warehouse
 
     return start
-
-
-def _with_bucket(s3: S3) -> S3:
-    make_buckets(s3, [BUCKET])
-    return s3
 
 
 @pytest.fixture

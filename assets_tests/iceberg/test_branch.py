@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import BranchMissing, CommitError, PublishConflict
 from lakehouse.iceberg import Lake, LakeTable
+from lakehouse.iceberg.refs.swap import swap
 from lakehouse.tables import Table, TableName
 
 Foreign = Callable[[TableName], IcebergTable]
@@ -168,3 +170,23 @@ def test_main_can_be_neither_made_nor_published_nor_discarded(table: LakeTable) 
     for act in (table.create_branch, table.publish, table.discard):
         with pytest.raises(CommitError, match="main"):
             act("main")
+
+
+def test_a_branch_that_moves_during_its_rebase_stays_as_it_is(
+    table: LakeTable, rows: Rows, ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moves after its snapshots were made again, and before the swap that would put it on top of them."""
+    table.create_branch("run/a")
+    table.append(rows([1]), run_key="a", branch="run/a")
+    table.append(rows([2]), run_key="b")
+
+    def late(*arguments: Any) -> None:  # noqa: ANN401  (those of swap)
+        monkeypatch.undo()
+        table.append(rows([3]), run_key="c", branch="run/a")
+        swap(*arguments)
+
+    monkeypatch.setattr("lakehouse.iceberg.refs.rebase.swap", late)
+    with pytest.raises(PublishConflict):
+        table.rebase("run/a")
+    assert (ids(table), ids(table, branch="run/a")) == ([2], [1, 3])
+    assert table.branches() == ("run/a",)

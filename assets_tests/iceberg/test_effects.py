@@ -13,27 +13,21 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.delete_file_index import PATH_FIELD_ID
-from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update.snapshot import _FastAppendFiles
-from pyiceberg.typedef import EMPTY_DICT
 from pyiceberg.types import StringType
 
 from lakehouse.errors import CommitConflict, CommitError, QueryError, SchemaMismatch
 from lakehouse.iceberg import Lake, LakeTable, arrow_schema
-from lakehouse.iceberg.commits.produce import _DeleteManifestWriter
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName, Window
 
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
+Hide = Callable[..., None]
 DAY = date(2026, 1, 1)
 OTHER = date(2026, 1, 2)
 FIRST = Window.of_days(DAY, DAY)
@@ -73,66 +67,6 @@ def during(rows: pa.Table, act: Callable[[], object]) -> pa.RecordBatchReader:
         act()
 
     return pa.RecordBatchReader.from_batches(rows.schema, batches())
-
-
-class _AddDeletes(_FastAppendFiles):
-    """A foreign writer that hides rows, as Spark's merge-on-read does."""
-
-    file: DataFile
-
-    def _manifests(self) -> list[ManifestFile]:
-        spec = self.spec(self.file.spec_id)
-        output = self.new_manifest_output()
-        with _DeleteManifestWriter(spec, self.schema(), output, self._snapshot_id, self._compression) as writer:
-            entry = ManifestEntry.from_args(
-                status=ManifestEntryStatus.ADDED,
-                snapshot_id=self._snapshot_id,
-                sequence_number=None,
-                file_sequence_number=None,
-                data_file=self.file,
-            )
-            writer.add_entry(entry)
-        return [writer.to_manifest_file(), *super()._manifests()]
-
-    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        self._added_data_files = [self.file]
-        try:
-            return super()._summary(snapshot_properties)
-        finally:
-            self._added_data_files = []
-
-
-def hide(table: IcebergTable, position: int, *, of: str | None = None, by_value: bool = False) -> None:
-    """Delete one row of a data file (the only one) by its position, or by a value that is in no row."""
-    task = next(task for task in table.scan().plan_files() if of in {None, task.file.file_path})
-    path = f"{table.location()}/data/{uuid.uuid4()}-deletes.parquet"
-    if by_value:
-        content = pa.table({"order_id": pa.array([position], pa.int64())})
-        schema = pa.schema([pa.field("order_id", pa.int64(), metadata={"PARQUET:field_id": "1"})])
-    else:
-        content = pa.table({"file_path": [task.file.file_path], "pos": pa.array([position], pa.int64())})
-        ids = {"file_path": "2147483546", "pos": "2147483545"}
-        schema = pa.schema([field.with_metadata({"PARQUET:field_id": ids[field.name]}) for field in content.schema])
-    with table.io.new_output(path).create() as stream:
-        pq.write_table(content.cast(schema), stream)
-    bound = {} if by_value else {PATH_FIELD_ID: task.file.file_path.encode()}
-    file = DataFile.from_args(
-        content=DataFileContent.EQUALITY_DELETES if by_value else DataFileContent.POSITION_DELETES,
-        file_path=path,
-        file_format=FileFormat.PARQUET,
-        partition=task.file.partition,
-        record_count=1,
-        file_size_in_bytes=len(table.io.new_input(path)),
-        lower_bounds=bound,
-        upper_bounds=bound,
-        equality_ids=[1] if by_value else None,
-    )
-    file.spec_id = task.file.spec_id
-    transaction = table.transaction()
-    producer = _AddDeletes(operation=Operation.OVERWRITE, transaction=transaction, io=table.io)
-    producer.file = file
-    producer.commit()
-    transaction.commit_transaction()
 
 
 # --- which rows -----------------------------------------------------------------------------------------------------
@@ -359,7 +293,7 @@ def test_an_untouched_file_is_not_rewritten_by_two_writers(plain: LakeTable, row
 
 @pytest.mark.parametrize("where", ["order_id = 2", None])
 def test_rows_hidden_by_another_program_meanwhile_conflict(
-    plain: LakeTable, rows: Rows, where: str | None, stock: Callable[[LakeTable], IcebergTable]
+    plain: LakeTable, rows: Rows, where: str | None, stock: Callable[[LakeTable], IcebergTable], hide: Hide
 ) -> None:
     plain.append(rows([1, 2]), run_key="a")
     with pytest.raises(CommitConflict):
@@ -368,7 +302,7 @@ def test_rows_hidden_by_another_program_meanwhile_conflict(
 
 
 def test_position_deletes_of_another_program_are_applied_and_go_with_the_file(
-    table: LakeTable, rows: Rows, ids: Ids, stock: Callable[[LakeTable], IcebergTable]
+    table: LakeTable, rows: Rows, ids: Ids, stock: Callable[[LakeTable], IcebergTable], hide: Hide
 ) -> None:
     table.append(pa.concat_tables([rows([1, 2, 3]), rows([9], OTHER)]), run_key="a")
     first = next(path for path in paths(stock(table)) if "2026-01-01" in path)
@@ -383,7 +317,7 @@ def test_position_deletes_of_another_program_are_applied_and_go_with_the_file(
 
 
 def test_delete_files_of_other_files_stay(
-    plain: LakeTable, rows: Rows, ids: Ids, stock: Callable[[LakeTable], IcebergTable]
+    plain: LakeTable, rows: Rows, ids: Ids, stock: Callable[[LakeTable], IcebergTable], hide: Hide
 ) -> None:
     plain.append(rows([1, 2]), run_key="a")
     hide(stock(plain), 0)
@@ -394,7 +328,7 @@ def test_delete_files_of_other_files_stay(
 
 
 def test_files_under_equality_deletes_are_refused(
-    plain: LakeTable, rows: Rows, stock: Callable[[LakeTable], IcebergTable]
+    plain: LakeTable, rows: Rows, stock: Callable[[LakeTable], IcebergTable], hide: Hide
 ) -> None:
     plain.append(rows([1, 2]), run_key="a")
     path = paths(stock(plain))
@@ -477,7 +411,7 @@ def test_an_append_meanwhile_does_not_conflict_with_a_replace(
 
 
 def test_a_row_deleted_before_or_while_a_replace_runs_stays_deleted(
-    table: LakeTable, rows: Rows, ids: Ids, stock: Callable[[LakeTable], IcebergTable]
+    table: LakeTable, rows: Rows, ids: Ids, stock: Callable[[LakeTable], IcebergTable], hide: Hide
 ) -> None:
     table.append(rows([1, 2, 3]), run_key="a")
     old = paths(stock(table))

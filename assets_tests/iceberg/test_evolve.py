@@ -411,6 +411,36 @@ def test_an_append_that_a_change_of_partitions_overtakes_keeps_its_own(
     assert ids(table) == [1]
 
 
+@pytest.mark.parametrize("where", ["none", "rows", "window"])
+def test_a_write_that_changed_partitions_and_a_commit_overtake_keeps_its_own(
+    lake: Lake, orders: Table, rows: Rows, duck: duckdb.DuckDBPyConnection, where: str
+) -> None:
+    """The retry builds on a head whose files lie by other fields, more of them."""
+    table = lake.create(orders)
+    table.append(rows([1, 2], D1), run_key="a")
+    other = replace(
+        orders, partition_by=(PartitionField("order_id", "bucket[4]"), PartitionField("amount", "identity"))
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        lake.create(other)
+        table.append(rows([5], D2), run_key="b")
+        yield from rows([9], D1).to_batches()
+
+    given = pa.RecordBatchReader.from_batches(rows([]).schema, batches())
+    if where == "none":
+        commit = table.append(given, run_key="c")
+    else:
+        scope = "order_id > 5" if where == "rows" else Window.of_days(D1, D1)
+        commit = table.overwrite(given, where=scope, run_key="c")
+    assert commit.retries == 1
+    expected = [5, 9] if where == "window" else [1, 2, 5, 9]
+    assert read_twice(table, duck)["order_id"].to_pylist() == expected
+    # What is written next lies by the new fields, and the older file is still found by its day.
+    table.overwrite(rows([7], D1), where=Window.of_days(D1, D1), run_key="d")
+    assert sorted(table.scan().read_all()["order_id"].to_pylist()) == [5, 7]
+
+
 def test_an_append_that_a_required_column_overtakes_stays_readable(
     lake: Lake, orders: Table, rows: Rows, duck: duckdb.DuckDBPyConnection
 ) -> None:

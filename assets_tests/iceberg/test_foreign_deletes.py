@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import date
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.manifest import (
-    DataFile,
-    DataFileContent,
-    FileFormat,
-    ManifestContent,
-    ManifestEntry,
-    ManifestEntryStatus,
-    ManifestFile,
-    ManifestWriterV2,
-)
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.delete_file_index import PATH_FIELD_ID
-from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update.snapshot import _FastAppendFiles
-from pyiceberg.typedef import EMPTY_DICT
 
 from lakehouse.errors import QueryError
 from lakehouse.iceberg import CHANGE, Lake, LakeTable, connect
@@ -34,79 +18,9 @@ from lakehouse.tables import Table
 
 Rows = Callable[..., pa.Table]
 Stock = Callable[[], IcebergTable]
+Hide = Callable[..., None]
 KEY = ("order_id",)
 D1, D2 = date(2026, 1, 1), date(2026, 1, 2)
-
-
-class DeleteManifests(ManifestWriterV2):
-    """PyIceberg writes manifests of data files only."""
-
-    def content(self) -> ManifestContent:
-        return ManifestContent.DELETES
-
-    @property
-    def _meta(self) -> dict[str, str]:
-        return {**super()._meta, "content": "deletes"}
-
-
-class _AddDeletes(_FastAppendFiles):
-    """A foreign writer that hides rows, as Spark's merge-on-read does."""
-
-    file: DataFile
-
-    def _manifests(self) -> list[ManifestFile]:
-        spec = self.spec(self.file.spec_id)
-        output = self.new_manifest_output()
-        with DeleteManifests(spec, self.schema(), output, self._snapshot_id, self._compression) as writer:
-            entry = ManifestEntry.from_args(
-                status=ManifestEntryStatus.ADDED,
-                snapshot_id=self._snapshot_id,
-                sequence_number=None,
-                file_sequence_number=None,
-                data_file=self.file,
-            )
-            writer.add_entry(entry)
-        return [writer.to_manifest_file(), *super()._manifests()]
-
-    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        self._added_data_files = [self.file]
-        try:
-            return super()._summary(snapshot_properties)
-        finally:
-            self._added_data_files = []
-
-
-def hide(table: IcebergTable, position: int, *, of: str | None = None, by_value: bool = False) -> None:
-    """Delete one row of a data file (the only one) by its position, or by a value that is in no row."""
-    task = next(task for task in table.scan().plan_files() if of in {None, task.file.file_path})
-    path = f"{table.location()}/data/{uuid.uuid4()}-deletes.parquet"
-    if by_value:
-        content = pa.table({"order_id": pa.array([position], pa.int64())})
-        schema = pa.schema([pa.field("order_id", pa.int64(), metadata={"PARQUET:field_id": "1"})])
-    else:
-        content = pa.table({"file_path": [task.file.file_path], "pos": pa.array([position], pa.int64())})
-        ids = {"file_path": "2147483546", "pos": "2147483545"}
-        schema = pa.schema([field.with_metadata({"PARQUET:field_id": ids[field.name]}) for field in content.schema])
-    with table.io.new_output(path).create() as stream:
-        pq.write_table(content.cast(schema), stream)
-    bound = {} if by_value else {PATH_FIELD_ID: task.file.file_path.encode()}
-    file = DataFile.from_args(
-        content=DataFileContent.EQUALITY_DELETES if by_value else DataFileContent.POSITION_DELETES,
-        file_path=path,
-        file_format=FileFormat.PARQUET,
-        partition=task.file.partition,
-        record_count=1,
-        file_size_in_bytes=len(table.io.new_input(path)),
-        lower_bounds=bound,
-        upper_bounds=bound,
-        equality_ids=[1] if by_value else None,
-    )
-    file.spec_id = task.file.spec_id
-    transaction = table.transaction()
-    producer = _AddDeletes(operation=Operation.OVERWRITE, transaction=transaction, io=table.io)
-    producer.file = file
-    producer.commit()
-    transaction.commit_transaction()
 
 
 @pytest.fixture
@@ -139,7 +53,7 @@ def changed(table: LakeTable, since: int) -> list[tuple[str, int]]:
 
 
 def test_hidden_rows_are_not_read_and_were_deleted(
-    table: LakeTable, stock: Stock, duck: duckdb.DuckDBPyConnection
+    table: LakeTable, stock: Stock, duck: duckdb.DuckDBPyConnection, hide: Hide
 ) -> None:
     since = table.snapshots()[0]
     hide(stock(), 1)
@@ -153,7 +67,9 @@ def test_hidden_rows_are_not_read_and_were_deleted(
     assert table.changed_days(since.sequence_number).days == (D1,)
 
 
-def test_a_file_with_the_same_deletes_on_both_sides_did_not_change(table: LakeTable, rows: Rows, stock: Stock) -> None:
+def test_a_file_with_the_same_deletes_on_both_sides_did_not_change(
+    table: LakeTable, rows: Rows, stock: Stock, hide: Hide
+) -> None:
     hide(stock(), 0)
     since = table.snapshots()[0].id
     table.append(rows([4], D2), run_key="2")
@@ -161,7 +77,9 @@ def test_a_file_with_the_same_deletes_on_both_sides_did_not_change(table: LakeTa
     assert changed(table, since) == []
 
 
-def test_compaction_after_deletes_shows_the_deletes_only(table: LakeTable, rows: Rows, stock: Stock) -> None:
+def test_compaction_after_deletes_shows_the_deletes_only(
+    table: LakeTable, rows: Rows, stock: Stock, hide: Hide
+) -> None:
     since = table.snapshots()[0].id
     hide(stock(), 0)
     deleted = table.snapshots()[0].id
@@ -170,8 +88,24 @@ def test_compaction_after_deletes_shows_the_deletes_only(table: LakeTable, rows:
     assert changed(table, deleted) == []
 
 
+def test_a_day_of_which_rows_were_only_deleted_stays_changed_after_compaction(
+    table: LakeTable, rows: Rows, stock: Stock, hide: Hide
+) -> None:
+    """The delete files go with the files: then nothing but the age of the new ones tells of the deletes."""
+    before = table.snapshots()[0].sequence_number
+    first = [task.file.file_path for task in stock().scan().plan_files()]
+    table.append(rows([7], D2), run_key="2")
+    hide(stock(), 0, of=first[0])
+    hidden = table.snapshots()[0].sequence_number
+    table.append(rows([8], D2), run_key="3")
+    table.replace_files(first, rows([3, 2], D1), run_key="4")
+    assert not stock().inspect.delete_files().to_pylist()
+    assert table.changed_days(before).days == (D1, D2)
+    assert table.changed_days(hidden).days == (D2,)
+
+
 def test_equality_deletes_are_refused_with_the_way_out(
-    table: LakeTable, stock: Stock, duck: duckdb.DuckDBPyConnection
+    table: LakeTable, stock: Stock, duck: duckdb.DuckDBPyConnection, hide: Hide
 ) -> None:
     since = table.snapshots()[0].id
     hide(stock(), 2, by_value=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import BranchMissing, CommitError, SnapshotMissing
@@ -125,6 +125,11 @@ def test_a_lease_that_has_outlived_its_age_counts_as_absent(table: LakeTable, ro
     table.tag("lease/old", head, max_age=timedelta(milliseconds=-1))
     table.tag("lease/new", head, max_age=HOUR)
     assert set(table.tags()) == {"lease/new"}
+    with pytest.raises(BranchMissing, match=r"tag 'lease/old' of .* has expired"):
+        table.scan(at="lease/old")
+    with pytest.raises(BranchMissing, match="has expired"):
+        table.tag("other", "lease/old")
+    assert table.scan(at="lease/new").read_all().num_rows == table.scan(at=head).read_all().num_rows
     # Its name is free: it is taken over, also for another snapshot.
     table.append(rows([3]), run_key="c")
     table.tag("lease/old", max_age=HOUR)
@@ -167,6 +172,30 @@ def test_a_tag_that_the_catalog_loses_is_noticed(table: LakeTable, monkeypatch: 
         table.tag("closed")
     with pytest.raises(BranchMissing, match="is not there"):
         table.create_branch("run/a")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ValueError("Cannot set closed to unknown snapshot 1"),
+        BadRequestError("ValidationException: Cannot set closed to unknown snapshot: 1"),
+    ],
+)
+def test_a_snapshot_that_expires_while_it_is_tagged_is_told_in_our_words(
+    table: LakeTable, foreign: Foreign, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    """The first is what PyIceberg says, the second what Iceberg's REST server does."""
+    old = table.snapshots()[-1].id
+    honest = SqlCatalog.commit_table
+
+    def late(*_arguments: object) -> object:
+        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
+        foreign(table.name).maintenance.expire_snapshots().by_id(old).commit()
+        raise refusal
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    with pytest.raises(SnapshotMissing, match=str(old)):
+        table.tag("closed", old)
 
 
 def test_two_that_tag_at_once_agree_or_one_is_told(table: LakeTable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,11 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
-from lakehouse.errors import BranchMissing, CatalogError, CommitConflict, Fenced
+from lakehouse.errors import BranchMissing, CatalogError, CommitConflict, CommitError, Fenced
 from lakehouse.iceberg import Lake, LakeTable
+from lakehouse.iceberg.commits.intent import Intent
+from lakehouse.iceberg.commits.produce import ChangeProducer
+from lakehouse.iceberg.selection.where import Selection
 from lakehouse.settings import Settings
 from lakehouse.tables import Table, TableName, Window
 
@@ -275,3 +278,57 @@ def test_a_second_process_sees_the_first_ones_commits(any_settings: Settings, ta
     second = Lake.open(any_settings).table(TableName.parse("silver.orders"))
     assert second.progress("shop") == {"w": 1}
     assert second.stats().rows == 1
+
+
+def test_a_foreign_commit_on_a_branch_hides_no_progress(
+    plain: LakeTable, foreign: Foreign, flat: Table, rows: Rows
+) -> None:
+    """There is no floor for a branch: only the snapshots below the foreign one tell."""
+    plain.create_branch("run/a")
+    plain.append(rows([1]), run_key="a", branch="run/a", progress={"shop": {"w": 7}})
+    foreign(flat.name).append(rows([2]), branch="run/a")
+    assert plain.progress("shop", branch="run/a") == {"w": 7}
+    plain.append(rows([3]), run_key="b", branch="run/a", expected_progress={"shop": {"w": 7}})
+
+
+def test_replaced_files_are_as_old_as_the_newest_of_their_rows(
+    plain: LakeTable, foreign: Foreign, flat: Table, rows: Rows
+) -> None:
+    """Then a delete by value applies to the rows that it applied to before, and to no others."""
+    plain.append(rows([1]), run_key="a")
+    plain.append(rows([2]), run_key="b")
+    old = [task.file.file_path for task in foreign(flat.name).scan().plan_files()]
+    plain.append(rows([3]), run_key="c")
+    plain.replace_files(old, rows([1, 2]), run_key="d")
+    entries = foreign(flat.name).inspect.entries().to_pylist()
+    assert sorted(entry["sequence_number"] for entry in entries if entry["status"] != 2) == [2, 3]
+
+
+def test_a_table_of_icebergs_version_3_is_not_written(
+    plain: LakeTable, foreign: Foreign, flat: Table, rows: Rows
+) -> None:
+    plain.append(rows([1]), run_key="a")
+    metadata = foreign(flat.name).metadata.model_copy(update={"format_version": 3})
+    with pytest.raises(CommitError, match="only read"):
+        Intent(flat.name, run_key="b").check(metadata)
+
+
+def test_a_snapshot_that_would_lose_a_file_is_not_committed(
+    table: LakeTable, rows: Rows, ids: Ids, day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own list of manifests is counted before it is committed, whatever went wrong on the way."""
+    table.append(pa.concat_tables([rows([1], day(1)), rows([2], day(2))]), run_key="a")
+    monkeypatch.setattr(ChangeProducer, "_existing_manifests", lambda _self: [])
+    with pytest.raises(CommitError, match="files that it must"):
+        table.delete(Window.of_days(day(1), day(1)), run_key="b")
+    assert ids(table) == [1, 2]
+
+
+def test_rows_that_must_stay_are_proved_to_be_there(
+    plain: LakeTable, rows: Rows, ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain.append(rows([1, 2, 3]), run_key="a")
+    monkeypatch.setattr(Selection, "without", lambda _self, batch: batch.slice(0, 1))
+    with pytest.raises(CommitError, match="could not be proved"):
+        plain.delete("order_id = 1", run_key="b")
+    assert ids(plain) == [1, 2, 3]

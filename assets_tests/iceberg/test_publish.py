@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import date
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -12,14 +11,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import BranchMissing, LoadRejected, PublishConflict
-from lakehouse.iceberg import Commit, Lake, LakeTable
-from lakehouse.iceberg.refs.rebase import rebase
+from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.tables import Table, TableName
 
 Foreign = Callable[[TableName], IcebergTable]
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
-Day = Callable[[int], date]
 
 BRANCH = "run/b"
 RUN: Any = {"run_key": "b", "branch": BRANCH}
@@ -55,23 +52,6 @@ class Audits:
 
 def files(table: LakeTable, foreign: Foreign, branch: str = "main") -> list[str]:
     return sorted(task.file.file_path for task in foreign(table.name).scan().use_ref(branch).plan_files())
-
-
-def compact(table: LakeTable, foreign: Foreign, rows: Iterable[int], make: Rows, key: str) -> None:
-    """Put main's rows into one file, with proof."""
-    table.replace_files(files(table, foreign), make(rows), run_key=key)
-
-
-def before_rebase(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Do something once, after a publish has looked at main and before it puts the branch on top of it."""
-    honest = rebase
-
-    def late(*arguments: Any, **named: Any) -> Commit:  # noqa: ANN401  (those of rebase)
-        monkeypatch.setattr("lakehouse.iceberg.refs.publish.rebase", honest)
-        act()
-        return honest(*arguments, **named)
-
-    monkeypatch.setattr("lakehouse.iceberg.refs.publish.rebase", late)
 
 
 def test_appends_are_put_on_top_of_a_main_that_moved_and_audited_again(
@@ -120,52 +100,6 @@ def test_without_an_audit_nothing_is_put_on_top_of_new_rows(table: LakeTable, ro
             table.publish(BRANCH)
     assert ids(table) == [1, 2, 3]
     assert table.snapshots(BRANCH)[0].id == head
-
-
-def test_a_proved_rewrite_of_main_needs_no_new_audit(
-    table: LakeTable, foreign: Foreign, audits: Audits, rows: Rows, ids: Ids
-) -> None:
-    table.create_branch(BRANCH)
-    table.append(rows([10]), **RUN)
-    compact(table, foreign, [1, 2], rows, "compaction")
-
-    table.publish(BRANCH, audit=audits)
-
-    assert audits.seen == []
-    assert ids(table) == [1, 2, 10]
-    assert len(files(table, foreign)) == 2
-    table.create_branch(BRANCH)
-    table.append(rows([11]), run_key="c", branch=BRANCH)
-    compact(table, foreign, [1, 2, 10], rows, "again")
-    table.publish(BRANCH)  # nor an audit at all
-    assert ids(table) == [1, 2, 10, 11]
-
-
-def test_rows_that_come_beside_a_proved_rewrite_are_audited(
-    table: LakeTable, foreign: Foreign, audits: Audits, rows: Rows
-) -> None:
-    table.create_branch(BRANCH)
-    table.append(rows([10]), **RUN)
-    compact(table, foreign, [1, 2], rows, "compaction")
-    table.append(rows([3]), run_key="three")
-    with pytest.raises(PublishConflict):
-        table.publish(BRANCH)
-    table.publish(BRANCH, audit=audits)
-    assert audits.seen == [[1, 2, 3, 10]]
-
-
-def test_main_moving_once_more_during_the_rebase_is_no_gap_for_a_proof(
-    table: LakeTable, foreign: Foreign, audits: Audits, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table.create_branch(BRANCH)
-    table.append(rows([10]), **RUN)
-    compact(table, foreign, [1, 2], rows, "compaction")
-    before_rebase(monkeypatch, lambda: table.append(rows([3]), run_key="three"))
-    for _ in range(2):
-        with pytest.raises(PublishConflict):
-            table.publish(BRANCH)
-    table.publish(BRANCH, audit=audits)
-    assert audits.seen == [[1, 2, 3, 10]]
 
 
 def test_other_work_is_not_put_on_top_but_run_again(table: LakeTable, audits: Audits, rows: Rows, ids: Ids) -> None:
@@ -265,20 +199,6 @@ def test_discard_in_the_moment_of_the_swap_wins(
     with pytest.raises(BranchMissing):
         table.publish(BRANCH)
     assert ids(table) == [1, 2]
-
-
-def test_what_comes_to_the_branch_beside_a_proved_rewrite_is_not_published(
-    foreign: Foreign, audits: Audits, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table, ids = audits.table, audits.ids
-    table.create_branch(BRANCH)
-    table.append(rows([10]), **RUN)
-    compact(table, foreign, [1, 2], rows, "compaction")
-    before_rebase(monkeypatch, lambda: table.append(rows([11]), run_key="late", branch=BRANCH))
-    with pytest.raises(PublishConflict):
-        table.publish(BRANCH, audit=audits)
-    assert (ids(table), ids(table, branch=BRANCH)) == ([1, 2], [1, 2, 10, 11])
-    assert set(foreign(table.name).refs()) == {"main", BRANCH}
 
 
 def test_work_that_comes_to_the_branch_right_after_its_publish_is_kept(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import BranchMissing, CommitConflict, CommitError, PublishConflict
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.tables import Table, Window
+from lakehouse.tables import PartitionField, Table, TableName, Window
 
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
+Foreign = Callable[[TableName], IcebergTable]
 Day = Callable[[int], date]
 
 BRANCH = "run/b"
@@ -168,3 +171,31 @@ def test_two_that_publish_windows_at_once_do_it_once(
     assert ids(staged) == [10]
     staged.publish(BRANCH, windows=days(day, 1, 2))
     assert ids(staged) == [10, 20]
+
+
+def test_a_file_of_days_inside_and_outside_is_refused(any_lake: Lake, orders: Table, rows: Rows, day: Day) -> None:
+    table = any_lake.create(replace(orders, partition_by=(PartitionField("order_date", "month"),)))
+    table.append(rows([1], day(1)), run_key="a")
+    table.create_branch(BRANCH)
+    table.append(pa.concat_tables([rows([2], day(2)), rows([3], day(3))]), **RUN)
+    with pytest.raises(CommitError, match="inside and outside"):
+        table.publish(BRANCH, windows=days(day, 2, 2))
+    assert table.publish(BRANCH, windows=days(day, 2, 3)).rows_added == 2
+
+
+def test_windows_of_a_branch_that_a_restore_took_back_are_refused(staged: LakeTable, ids: Ids, day: Day) -> None:
+    staged.restore(staged.plan_restore(before_run="two"))
+    with pytest.raises(PublishConflict):
+        staged.publish(BRANCH, windows=days(day, 2, 2))
+    assert (ids(staged), staged.branches()) == ([1], (BRANCH,))
+
+
+def test_windows_beside_delete_files_of_another_program_are_refused(
+    staged: LakeTable, foreign: Foreign, ids: Ids, day: Day, hide: Callable[..., None]
+) -> None:
+    """A row that main hides meanwhile would come back with the branch's files, or a file be lost with its deletes."""
+    hide(foreign(staged.name), 0)
+    left = ids(staged)
+    with pytest.raises(PublishConflict):
+        staged.publish(BRANCH, windows=days(day, 2, 2))
+    assert ids(staged) == left

@@ -7,22 +7,32 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import pytest
+from pydantic import ValidationError
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import NotEqualTo
-from pyiceberg.expressions.visitors import _StrictMetricsEvaluator
+from pyiceberg.expressions.parser import parse
+from pyiceberg.expressions.visitors import _InclusiveMetricsEvaluator, _StrictMetricsEvaluator
 from pyiceberg.io.pyarrow import (
+    PyArrowFile,
+    PyArrowFileIO,
     _combine_positional_deletes,
     _get_column_projection_values,
+    _get_file_format,
     _read_all_delete_files,
     _task_to_record_batches,
+    _to_requested_schema,
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestWriterV2
 from pyiceberg.partitioning import validate_partition_name
 from pyiceberg.schema import Schema
-from pyiceberg.table import ManifestGroupPlanner
+from pyiceberg.table import ManifestGroupPlanner, Transaction
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table import update as updates
+from pyiceberg.table.delete_file_index import DeleteFileIndex, _referenced_data_file_path
 from pyiceberg.table.name_mapping import update_mapping
 from pyiceberg.table.snapshots import Operation, Summary, update_snapshot_summaries
+from pyiceberg.table.update import UpdateTableMetadata
 from pyiceberg.table.update.snapshot import _FastAppendFiles, _SnapshotProducer
 from pyiceberg.typedef import Record
 from pyiceberg.types import IntegerType, NestedField
@@ -44,10 +54,27 @@ def test_the_version_is_the_one_whose_internals_were_read() -> None:
         (_SnapshotProducer, "_existing_manifests", ["self"]),
         (_SnapshotProducer, "_build_delete_files_partition_predicate", ["self"]),
         (_SnapshotProducer, "new_manifest_writer", ["self", "spec"]),
+        (_SnapshotProducer, "new_manifest_output", ["self"]),
+        (_SnapshotProducer, "spec", ["self", "spec_id"]),
+        (_SnapshotProducer, "schema", ["self"]),
+        (
+            _SnapshotProducer,
+            "__init__",
+            ["self", "operation", "transaction", "io", "commit_uuid", "snapshot_properties", "branch"],
+        ),
+        (Transaction, "__init__", ["self", "table", "autocommit"]),
         (ManifestWriterV2, "content", ["self"]),
+        (ManifestWriterV2, "add_entry", ["self", "entry"]),
+        (ManifestWriterV2, "__init__", ["self", "spec", "schema", "output_file", "snapshot_id", "avro_compression"]),
         (IcebergTable, "_do_commit", ["self", "updates", "requirements"]),
         (_FastAppendFiles, "_existing_manifests", ["self"]),
         (SqlCatalog, "commit_table", ["self", "table", "requirements", "updates"]),
+        (SqlCatalog, "_init_catalog", ["self"]),
+        (SqlCatalog, "_convert_orm_to_iceberg", ["self", "orm_table"]),
+        (RestCatalog, "commit_table", ["self", "table", "requirements", "updates"]),
+        (RestCatalog, "_create_session", ["self"]),
+        (PyArrowFileIO, "_initialize_s3_fs", ["self", "netloc"]),
+        (PyArrowFile, "create", ["self", "overwrite"]),
     ],
 )
 def test_overridden_methods_have_the_shape_that_we_override(owner: type, method: str, parameters: list[str]) -> None:
@@ -58,6 +85,44 @@ def test_a_commit_sees_the_table_only_through_its_transaction() -> None:
     """Ours stages nothing, so that all of it is what the catalog holds."""
     assert "self._transaction.table_metadata" in inspect.getsource(vars(_SnapshotProducer)["_commit"])
     assert "self._transaction.table_metadata" in inspect.getsource(vars(_SnapshotProducer)["_current_branch_head_id"])
+
+
+def test_a_producer_keeps_its_state_under_the_names_that_we_use() -> None:
+    used = {
+        *("_transaction", "_io", "_operation", "_snapshot_id", "_parent_snapshot_id", "_added_data_files"),
+        *("_deleted_data_files", "_compression"),
+        *("_written_manifests", "_uncommitted_manifests", "_written_manifest_lists"),
+    }
+    source = inspect.getsource(_SnapshotProducer) + inspect.getsource(UpdateTableMetadata)
+    assert {name for name in used if f"self.{name} = " not in source and f"self.{name}: " not in source} == set()
+    assert "self._table = table" in inspect.getsource(Transaction)
+    assert "self._session = " in inspect.getsource(RestCatalog)
+    assert isinstance(vars(ManifestWriterV2)["_meta"], property)
+
+
+def test_added_files_are_listed_and_counted_by_the_specs_of_the_transaction() -> None:
+    """Ours answers with the one that they were written by, which may not be the table's default any more."""
+    assert "spec=self._transaction.table_metadata.spec()" in inspect.getsource(vars(_SnapshotProducer)["_manifests"])
+    counted = inspect.getsource(vars(_SnapshotProducer)["_summary"])
+    assert "table_metadata = self._transaction.table_metadata" in counted
+    assert "default_spec = table_metadata.spec()" in counted
+
+
+def test_a_ref_to_a_snapshot_that_is_gone_is_refused_in_the_words_that_we_look_for() -> None:
+    assert 'raise ValueError(f"Cannot set {update.ref_name} to unknown snapshot' in inspect.getsource(updates)
+
+
+def test_truth_values_in_a_filter_are_refused_as_we_expect() -> None:
+    """`filter.py` tells them from other mistakes by the kind of error alone."""
+    with pytest.raises(ValidationError):
+        parse("true and n = 1")
+
+
+def test_a_restored_file_system_takes_its_options_as_one_argument() -> None:
+    """`files.py` makes one again with an option more."""
+    made = PyArrowFileIO({"s3.region": "eu-central-1"})._initialize_s3_fs("lake")  # noqa: SLF001  (what is tested)
+    _, (options,) = made.__reduce__()
+    assert "allow_delayed_open" in options
 
 
 def test_what_an_attempt_wrote_is_listed_for_clean_up() -> None:
@@ -103,6 +168,20 @@ def test_a_data_file_is_its_path() -> None:
             ["file", "projected_schema", "table_schema", "partition_spec", "file_project_field_ids"],
         ),
         (_read_all_delete_files, ["io", "tasks"]),
+        (_get_file_format, ["file_format", "kwargs"]),
+        (_referenced_data_file_path, ["delete_file"]),
+        (DeleteFileIndex.add_delete_file, ["self", "manifest_entry", "partition_key"]),
+        (DeleteFileIndex.for_data_file, ["self", "seq_num", "data_file", "partition_key"]),
+        (Transaction._apply, ["self", "updates", "requirements"]),  # noqa: SLF001  (what the test is about)
+        (_InclusiveMetricsEvaluator, ["schema", "expr", "case_sensitive", "include_empty_files"]),
+        (_StrictMetricsEvaluator, ["schema", "expr", "case_sensitive", "include_empty_files"]),
+        (
+            _to_requested_schema,
+            [
+                *("requested_schema", "file_schema", "batch", "downcast_ns_timestamp_to_us", "include_field_ids"),
+                *("projected_missing_fields", "allow_timestamp_tz_mismatch", "format_model"),
+            ],
+        ),
         (update_mapping, ["mapping", "updates", "adds"]),
         (validate_partition_name, ["field_name", "partition_transform", "source_id", "schema", "partition_names"]),
     ],

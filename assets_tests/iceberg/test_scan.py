@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -10,10 +11,16 @@ from decimal import Decimal
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyiceberg.expressions.visitors import bind
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.types import DateType, DecimalType, LongType, NestedField, StringType
 
 from lakehouse.errors import CatalogError, QueryError
 from lakehouse.iceberg import Lake, LakeTable, connect
+from lakehouse.iceberg.selection.filter import row_filter
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Table, TableName
 
@@ -84,12 +91,37 @@ def test_a_filter_may_be_about_a_column_that_is_not_read(week: LakeTable) -> Non
         ("ORDER_ID = 3", "ORDER_ID"),
         ("order_date = 'never'", "never"),
         ("order_id = 'x'", "x"),
+        ("amount = 'x'", "decimal"),
+        ("true and order_id = 1", "true or false"),
+        ("order_id = 1 or not false", "true or false"),
+        ("email like 'a%b'", "end of a string"),
+        ("email not like '%a'", "end of a string"),
     ],
 )
 def test_a_wrong_filter_tells_its_place_or_column(week: LakeTable, where: str, said: str) -> None:
     with pytest.raises(QueryError) as caught:
         week.scan(where=where)
     assert said in str(caught.value)
+
+
+_WORDS = (
+    *("true", "false", "not", "and", "or", "(", ")", ",", "=", "!=", "<", "in", "not in", "like", "between", "null"),
+    *("order_id", "email", "amount", "order_date", "is null", "is not null", "is nan", "1", "1.5"),
+    *("'a%'", "'%a'", "'2026-01-01'"),
+)
+
+
+@given(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=7).map(" ".join))
+@settings(max_examples=300, deadline=None)
+def test_a_text_is_a_filter_or_an_error_of_ours(text: str) -> None:
+    schema = Schema(
+        NestedField(1, "order_id", LongType()),
+        NestedField(2, "email", StringType()),
+        NestedField(3, "amount", DecimalType(12, 2)),
+        NestedField(4, "order_date", DateType()),
+    )
+    with suppress(QueryError):
+        bind(schema, row_filter(text, schema), case_sensitive=True)
 
 
 def test_a_column_may_not_be_asked_for_twice(week: LakeTable) -> None:

@@ -13,10 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import pyarrow as pa
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 from pyiceberg.catalog import Catalog, load_catalog
@@ -24,6 +22,7 @@ from pyiceberg.exceptions import CommitFailedException
 
 from lakehouse.errors import ServiceError
 from lakehouse.services import process
+from lakehouse.services.buckets import client as client_of
 from lakehouse.services.buckets import make_buckets
 from lakehouse.services.processes import birth, command_line, end
 from lakehouse.services.servers import S3_KINDS, ServerKind, rest_catalog_spec, s3_spec
@@ -51,19 +50,6 @@ def own(request: pytest.FixtureRequest, program: Callable[[ServerKind], Path], t
     return s3_spec(kind, program(kind), tmp_path / "data", access_key=KEY, secret_key=SECRET)
 
 
-def _client(s3: S3) -> S3Client:
-    assert s3.access_key is not None
-    assert s3.secret_key is not None
-    return boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint,
-        region_name=s3.region,
-        aws_access_key_id=s3.access_key.get_secret_value(),
-        aws_secret_access_key=s3.secret_key.get_secret_value(),
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-    )
-
-
 def _s3(status: Status, secret: SecretStr = SECRET) -> S3:
     return S3(endpoint=f"http://127.0.0.1:{status.port}", access_key=KEY, secret_key=secret)
 
@@ -85,17 +71,17 @@ def _kill(status: Status) -> None:
 
 def test_objects_outlive_a_stop_and_a_kill(folder: Path, own: ServiceSpec) -> None:
     first = process.start(folder, own)
-    client = _client(_s3(first))
+    client = client_of(_s3(first))
     client.create_bucket(Bucket="kept")
     _put(client)
     process.stop(folder, own.name)
     assert not process.status(folder, own.name).running
     second = process.start(folder, own)
-    assert _get(_client(_s3(second))) == b"rows"
-    _put(_client(_s3(second)), b"more rows")
+    assert _get(client_of(_s3(second))) == b"rows"
+    _put(client_of(_s3(second)), b"more rows")
     _kill(second)
     assert not process.status(folder, own.name).running
-    assert _get(_client(_s3(process.start(folder, own)))) == b"more rows"
+    assert _get(client_of(_s3(process.start(folder, own)))) == b"more rows"
 
 
 def test_it_comes_back_on_the_port_of_last_time(folder: Path, own: ServiceSpec) -> None:
@@ -112,7 +98,7 @@ def test_two_that_start_at_once_share_one_server(folder: Path, own: ServiceSpec)
 def test_wrong_key_is_refused(folder: Path, own: ServiceSpec) -> None:
     wrong = _s3(process.start(folder, own), SecretStr("a-secret-of-another"))
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-        _client(wrong).list_buckets()
+        client_of(wrong).list_buckets()
     with pytest.raises(ServiceError, match="'kept' cannot be made") as refused:
         make_buckets(wrong, ["kept"])
     assert "a-secret" not in str(refused.value)
@@ -122,7 +108,7 @@ def test_keys_stand_in_no_list_of_processes_and_no_log(folder: Path, own: Servic
     status = process.start(folder, own)
     assert status.pid is not None
     assert status.log is not None
-    _client(_s3(status)).list_buckets()
+    client_of(_s3(status)).list_buckets()
     assert SECRET.get_secret_value() not in command_line(status.pid) + status.log.read_text()
 
 
@@ -136,7 +122,7 @@ def test_it_listens_on_loopback_alone(folder: Path, own: ServiceSpec) -> None:
 
 def test_one_of_many_creators_wins(s3_server: S3, bucket: str) -> None:
     """What commits on S3 rest on: a conditional write is refused, never lost."""
-    client = _client(s3_server)
+    client = client_of(s3_server)
     barrier = threading.Barrier(8)
 
     def create(number: int) -> int:

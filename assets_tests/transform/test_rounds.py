@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.iceberg import Lake, LakeTable
+from lakehouse.iceberg import Lake, LakeTable, read_by
 from lakehouse.settings import Settings
 from lakehouse.tables import TableName
 from lakehouse.transform.events import ModelFinished, TestFinished
 from lakehouse.transform.project import parse
 from lakehouse.transform.rounds import ROUNDS, Rounds
 
-PRODUCTS, CUSTOMERS, DIM = (
-    TableName.parse(name) for name in ("silver.products", "silver.customers", "gold.dim_customer")
+PRODUCTS, ORDERS, FACTS, REVENUE = (
+    TableName.parse(name) for name in ("silver.products", "silver.orders", "gold.fct_orders", "gold.daily_revenue")
 )
-CHAIN = ["staging.stg_customers", "silver.customers", "gold.dim_customer"]
 BRANCH = "run/x"
 
 
@@ -90,14 +89,22 @@ def test_after_three_rounds_the_branch_is_kept_and_named(shop: tuple[Settings, L
     build.table().discard(BRANCH)
 
 
-def test_a_child_is_built_again_from_what_its_parent_became(shop: tuple[Settings, Lake]) -> None:
-    build = Disturbed(shop, CUSTOMERS, 1, "c")
+def test_what_reads_a_table_that_is_built_again_is_built_again_too(shop: tuple[Settings, Lake]) -> None:
+    build = Disturbed(shop, ORDERS, 1, "c")
 
-    build.run(CHAIN)
+    # The customers and products besides: tests of what is built read them.
+    build.run(["+gold.daily_revenue", "+silver.customers", "+silver.products"])
 
-    assert build.models.count("silver.customers") == build.models.count("gold.dim_customer") == 2
-    assert set(build.rounds.published) == {CUSTOMERS, DIM}
-    assert not build.rounds.held
+    # The facts read the orders, the revenue reads the facts; no other table has read what was not published.
+    again = {str(name) for name in (ORDERS, FACTS, REVENUE)}
+    assert {name for name in build.models if build.models.count(name) == 2} == again
+    assert len(build.models) == len(set(build.models)) + len(again)
+    assert (build.rounds.held, build.rounds.error) == ({}, None)
+    assert {ORDERS, FACTS, REVENUE} <= set(build.rounds.published)
     lake = shop[1]
-    assert lake.table(DIM).stats().rows == 3
-    assert lake.table(DIM).branches() == lake.table(CUSTOMERS).branches() == ()
+    for name in build.rounds.published:
+        assert lake.table(name).branches() == ()
+    for child, parent in ((FACTS, ORDERS), (REVENUE, FACTS)):
+        assert read_by(lake, child)[parent] == lake.table(parent).snapshots()[0].id
+    assert lake.table(ORDERS).progress("other") == {"n": 0}
+    assert lake.table(FACTS).stats().rows == 4

@@ -76,7 +76,8 @@ class Effects(Opened):
         """Put the same rows into other files: operation "replace", which readers of changes may skip.
 
         `files` are the paths of live data files, `rows` their live rows. The new files are as old as the newest of
-        these, so that what is deleted later applies to them and what was deleted earlier does not. Delete files that
+        these and of the deletes in them, so that what is deleted later applies to them and what was deleted earlier
+        does not, and so that whoever asks for changes since finds no more and no less. Delete files that
         are about these files alone go with them. Raises SchemaMismatch, CommitError when the number of rows is not the
         same, and CommitConflict when a file is not there (any more) or another writer deletes rows of it.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lakehouse.services import buckets
 from lakehouse.services.endpoints import s3_endpoint
 from lakehouse.settings import Settings
 from lakehouse.storage.folder import FolderStore
@@ -12,8 +13,6 @@ from lakehouse.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-_ATTEMPTS = 5
 
 
 def open_store(settings: Settings, root: str, client: S3Client | None = None) -> FolderStore | S3Store:
@@ -29,22 +28,5 @@ def open_store(settings: Settings, root: str, client: S3Client | None = None) ->
 
 
 def s3_client(settings: Settings) -> S3Client:
-    """A client for the S3 of the settings; close it when many are made. Without keys there, boto3's own are taken."""
-    import boto3  # noqa: PLC0415  (takes half a second, which only those on S3 pay)
-    from botocore.config import Config  # noqa: PLC0415
-
-    s3 = s3_endpoint(settings)
-    keys = s3.access_key is not None and s3.secret_key is not None
-    return boto3.client(
-        "s3",
-        endpoint_url=s3.endpoint,
-        region_name=s3.region,
-        aws_access_key_id=s3.access_key.get_secret_value() if keys and s3.access_key else None,
-        aws_secret_access_key=s3.secret_key.get_secret_value() if keys and s3.secret_key else None,
-        config=Config(
-            signature_version="s3v4",
-            connect_timeout=s3.timeout_s,
-            read_timeout=s3.timeout_s,
-            retries={"max_attempts": _ATTEMPTS, "mode": "standard"},
-        ),
-    )
+    """A client for the S3 of the settings; close it when many are made. Starts the server that is the project's own."""
+    return buckets.client(s3_endpoint(settings))

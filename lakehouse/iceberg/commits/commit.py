@@ -60,11 +60,22 @@ def already_done(intent: Intent, metadata: TableMetadata, done: AlreadyDone) -> 
 
 
 class _Unstaged(Transaction):
-    """Keeps no updates of its own, so that a producer always sees what the catalog holds, uncopied."""
+    """Keeps no updates of its own, so that a producer always sees what the catalog holds, uncopied.
+
+    But for the partitioning: files stay partitioned as they were written, and are listed and counted by that spec,
+    whatever has become the table's default meanwhile (Iceberg spec, "Partition Evolution").
+    """
+
+    def __init__(self, table: IcebergTable) -> None:
+        super().__init__(table)
+        self._spec_id = table.metadata.default_spec_id
 
     @property
     def table_metadata(self) -> TableMetadata:
-        return self._table.metadata
+        now = self._table.metadata
+        return (
+            now if now.default_spec_id == self._spec_id else now.model_copy(update={"default_spec_id": self._spec_id})
+        )
 
 
 def _commit(table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., Producer]) -> Commit:

@@ -88,8 +88,8 @@ class Producer(_SnapshotProducer[Any]):
 
     def _check(self, metadata: TableMetadata) -> None:
         self.intent.check(metadata)
-        if any(file.spec_id != metadata.default_spec_id for file in self._added_data_files):
-            raise self._conflict("the table's partitioning changed")
+        if not {file.spec_id for file in self._added_data_files} <= metadata.specs().keys():
+            raise self._conflict("a partitioning of the table was removed")
 
     def _conflict(self, what: str) -> CommitConflict:
         return CommitConflict(

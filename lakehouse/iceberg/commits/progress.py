@@ -67,9 +67,13 @@ def progress_at(metadata: TableMetadata, head: Snapshot | None) -> dict[str, Pos
     The newest summary of ours on its way back, for each commit of ours carries all scopes forward; the floor
     properties if foreign commits and expiry left none.
     """
-    for snapshot in history(metadata, head):
-        if (text := summary_of(snapshot).get(PROGRESS)) is not None:
+    oldest = None
+    for oldest in history(metadata, head):
+        if (text := summary_of(oldest).get(PROGRESS)) is not None:
             return _decoded(text)
+    if oldest is not None and oldest.sequence_number == 1:
+        # Nothing has expired below: a ref that only foreign commits lead to has no progress, whatever main has.
+        return {}
     floor = {key.removeprefix(FLOOR): text for key, text in metadata.properties.items() if key.startswith(FLOOR)}
     return {scope: _decoded(text) for scope, text in floor.items()}
 

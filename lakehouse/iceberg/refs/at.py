@@ -11,8 +11,9 @@ from typing import TypeAlias
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from lakehouse.errors import QueryError, SnapshotMissing
+from lakehouse.errors import BranchMissing, QueryError, SnapshotMissing
 from lakehouse.iceberg.commits.progress import MAIN, head_of
+from lakehouse.iceberg.refs.branch import outlived
 from lakehouse.tables import TableName
 
 At: TypeAlias = str | int | datetime
@@ -27,11 +28,12 @@ def snapshot_at(name: TableName, metadata: TableMetadata, at: At = MAIN) -> Snap
     """The snapshot that `at` means; None only for main of a table that was never written to.
 
     A time is looked up in the log of main's heads (Iceberg spec, "snapshot-log"), so a restore is seen from the moment
-    it was made, and what it took back is what main showed before. Raises BranchMissing for an unknown ref,
-    SnapshotMissing for a snapshot that is not there (any more), QueryError for a time without a zone.
+    it was made, and what it took back is what main showed before. Raises BranchMissing for a ref that is unknown or has
+    outlived its age, SnapshotMissing for a snapshot that is not there (any more), QueryError for a time without a zone.
     """
     match at:
         case str():
+            _check_age(name, metadata, at)
             return head_of(metadata, at)
         case datetime():
             return _at_time(name, metadata, at)
@@ -53,6 +55,17 @@ def parse_at(text: str) -> At:
     except ValueError:
         return text
     return _aware(time)
+
+
+def _check_age(name: TableName, metadata: TableMetadata, ref: str) -> None:
+    """A ref that expiry may drop at any moment counts as absent, so that no reader comes to rely on it."""
+    found = metadata.refs.get(ref)
+    if ref != MAIN and found is not None and outlived(metadata, found):
+        raise BranchMissing(
+            f"the {found.snapshot_ref_type.value} {ref!r} of {name} has expired",
+            found=f"it was to last until its snapshot is {timedelta(milliseconds=found.max_ref_age_ms or 0)} old",
+            remedy="Read its snapshot by id while that is there, or make the tag again with a longer age.",
+        )
 
 
 def _at_time(name: TableName, metadata: TableMetadata, time: datetime) -> Snapshot:

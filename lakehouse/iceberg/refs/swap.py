@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
@@ -46,8 +46,9 @@ def swap(table: IcebergTable, name: TableName, plan: Plan) -> None:
                 table.catalog.commit_table(table, *planned)
             except CommitFailedException as error:
                 _log.debug("ref moved by another writer", table=str(name), answer=str(error))
-            except ValueError as error:
-                # An expiry took the snapshot that a ref should name: the next plan says so in our words.
+            except (ValueError, BadRequestError) as error:
+                # An expiry took the snapshot that a ref should name: the next plan says so in our words. PyIceberg and
+                # Iceberg's REST server refuse it in the same words.
                 if "unknown snapshot" not in str(error):
                     raise
             else:

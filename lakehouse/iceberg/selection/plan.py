@@ -46,7 +46,10 @@ class Paths:
 
 @dataclass(frozen=True)
 class Touched:
-    """A live data file: `sequence` is its data sequence number, `deletes` the delete files that hide rows of it."""
+    """A live data file, and the delete files that hide rows of it.
+
+    `sequence` is the highest data sequence number among them all: that of the last change to the file's rows.
+    """
 
     file: DataFile
     sequence: int
@@ -109,7 +112,7 @@ def plan(metadata: TableMetadata, io: FileIO, branch: str, chosen: Chosen) -> Pl
         found = [entry for entry in entries if chosen.file_may(entry.data_file)]
         if found:
             kept[path] = entries
-            touched += [Touched(entry.data_file, entry.sequence_number or 0, hiding.of(entry)) for entry in found]
+            touched += [hiding.of(entry) for entry in found]
     return Plan(tuple(touched), kept, deletes, *count(data))
 
 
@@ -127,20 +130,23 @@ class _Hiding:
     def __init__(self, entries: Iterable[ManifestEntry]) -> None:
         self._positions = DeleteFileIndex()
         self._values: list[ManifestEntry] = []
+        self._sequences: dict[str, int] = {}
         for entry in entries:
+            self._sequences[entry.data_file.file_path] = entry.sequence_number or 0
             if entry.data_file.content == DataFileContent.EQUALITY_DELETES:
                 self._values.append(entry)
             else:
                 self._positions.add_delete_file(entry, entry.data_file.partition)
 
-    def of(self, entry: ManifestEntry) -> frozenset[DataFile]:
+    def of(self, entry: ManifestEntry) -> Touched:
         file, sequence = entry.data_file, entry.sequence_number or 0
-        return frozenset(
+        deletes = frozenset(
             [
                 *self._positions.for_data_file(sequence, file, file.partition),
                 *(value.data_file for value in self._values if _by_value(value, file, sequence)),
             ]
         )
+        return Touched(file, max([sequence, *(self._sequences[of.file_path] for of in deletes)]), deletes)
 
 
 def _by_value(value: ManifestEntry, file: DataFile, sequence: int) -> bool:

@@ -1,0 +1,122 @@
+"""Publish over a proved rewrite of main: it needs no new audit, and lets nothing else slip through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.table import Table as IcebergTable
+
+from lakehouse.errors import PublishConflict
+from lakehouse.iceberg import Commit, Lake, LakeTable
+from lakehouse.iceberg.refs.rebase import rebase
+from lakehouse.tables import Table, TableName
+
+Foreign = Callable[[TableName], IcebergTable]
+Rows = Callable[..., pa.Table]
+Ids = Callable[..., list[int]]
+
+BRANCH = "run/b"
+RUN: Any = {"run_key": "b", "branch": BRANCH}
+
+
+@pytest.fixture
+def table(any_lake: Lake, orders: Table, rows: Rows) -> LakeTable:
+    """silver.orders with orders 1 and 2 in two files, and order 10 on a branch."""
+    made = any_lake.create(orders)
+    made.append(rows([1]), run_key="one")
+    made.append(rows([2]), run_key="two")
+    made.create_branch(BRANCH)
+    made.append(rows([10]), **RUN)
+    return made
+
+
+@pytest.fixture
+def audit(table: LakeTable, ids: Ids) -> Audit:
+    return Audit(table, ids)
+
+
+class Audit:
+    """An audit that remembers which rows it saw."""
+
+    def __init__(self, table: LakeTable, ids: Ids) -> None:
+        self.table, self.ids = table, ids
+        self.seen: list[list[int]] = []
+
+    def __call__(self) -> None:
+        self.seen.append(self.ids(self.table, branch=BRANCH))
+
+
+def files(table: LakeTable, foreign: Foreign, branch: str = "main") -> list[str]:
+    return sorted(task.file.file_path for task in foreign(table.name).scan().use_ref(branch).plan_files())
+
+
+def compact(table: LakeTable, foreign: Foreign, rows: Iterable[int], make: Rows, key: str) -> None:
+    """Put main's rows into one file, with proof."""
+    table.replace_files(files(table, foreign), make(rows), run_key=key)
+
+
+def before_rebase(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something once, after a publish has looked at main and before it puts the branch on top of it."""
+    honest = rebase
+
+    def late(*arguments: Any, **named: Any) -> Commit:  # noqa: ANN401  (those of rebase)
+        monkeypatch.setattr("lakehouse.iceberg.refs.publish.rebase", honest)
+        act()
+        return honest(*arguments, **named)
+
+    monkeypatch.setattr("lakehouse.iceberg.refs.publish.rebase", late)
+
+
+def test_a_proved_rewrite_of_main_needs_no_new_audit(
+    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, ids: Ids
+) -> None:
+    compact(table, foreign, [1, 2], rows, "compaction")
+
+    table.publish(BRANCH, audit=audit)
+
+    assert audit.seen == []
+    assert ids(table) == [1, 2, 10]
+    assert len(files(table, foreign)) == 2
+    table.create_branch(BRANCH)
+    table.append(rows([11]), run_key="c", branch=BRANCH)
+    compact(table, foreign, [1, 2, 10], rows, "again")
+    table.publish(BRANCH)  # nor an audit at all
+    assert ids(table) == [1, 2, 10, 11]
+
+
+def test_rows_that_come_beside_a_proved_rewrite_are_audited(
+    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows
+) -> None:
+    compact(table, foreign, [1, 2], rows, "compaction")
+    table.append(rows([3]), run_key="three")
+    with pytest.raises(PublishConflict):
+        table.publish(BRANCH)
+    table.publish(BRANCH, audit=audit)
+    assert audit.seen == [[1, 2, 3, 10]]
+
+
+def test_main_moving_once_more_during_the_rebase_is_no_gap_for_a_proof(
+    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(table, foreign, [1, 2], rows, "compaction")
+    before_rebase(monkeypatch, lambda: table.append(rows([3]), run_key="three"))
+    for _ in range(2):
+        with pytest.raises(PublishConflict):
+            table.publish(BRANCH)
+    table.publish(BRANCH, audit=audit)
+    assert audit.seen == [[1, 2, 3, 10]]
+
+
+def test_what_comes_to_the_branch_beside_a_proved_rewrite_is_not_published(
+    foreign: Foreign, audit: Audit, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, ids = audit.table, audit.ids
+    compact(table, foreign, [1, 2], rows, "compaction")
+    before_rebase(monkeypatch, lambda: table.append(rows([11]), run_key="late", branch=BRANCH))
+    with pytest.raises(PublishConflict):
+        table.publish(BRANCH, audit=audit)
+    assert (ids(table), ids(table, branch=BRANCH)) == ([1, 2], [1, 2, 10, 11])
+    assert set(foreign(table.name).refs()) == {"main", BRANCH}
