@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update.snapshot import _OverwriteFiles
+from pyiceberg.typedef import EMPTY_DICT
 
 from lakehouse.errors import PublishConflict
 from lakehouse.iceberg import Commit, Lake, LakeTable
 from lakehouse.iceberg.refs.rebase import rebase
+from lakehouse.storage.paths import local_path
 from lakehouse.tables import Table, TableName
 
 Foreign = Callable[[TableName], IcebergTable]
@@ -58,6 +64,36 @@ def compact(table: LakeTable, foreign: Foreign, rows: Iterable[int], make: Rows,
     table.replace_files(files(table, foreign), make(rows), run_key=key)
 
 
+class _Rewrite(_OverwriteFiles):
+    """Another program's compaction: PyIceberg has none, and counts nothing for one."""
+
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
+        return Summary(Operation.REPLACE, **snapshot_properties)
+
+
+def rewrite_badly(iceberg: IcebergTable) -> None:
+    """Put two copies in the place of a data file, and call it a `replace`."""
+    old = next(iter(iceberg.scan().plan_files())).file
+    transaction = iceberg.transaction()
+    rewrite = _Rewrite(operation=Operation.REPLACE, transaction=transaction, io=iceberg.io)
+    rewrite.delete_data_file(old)
+    for number in range(2):
+        path = f"{old.file_path}-{number}.parquet"
+        shutil.copy(local_path(old.file_path), local_path(path))
+        copy = DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=path,
+            file_format=FileFormat.PARQUET,
+            partition=old.partition,
+            record_count=old.record_count,
+            file_size_in_bytes=old.file_size_in_bytes,
+        )
+        copy.spec_id = old.spec_id
+        rewrite.append_data_file(copy)
+    rewrite.commit()
+    transaction.commit_transaction()
+
+
 def before_rebase(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Do something once, after a publish has looked at main and before it puts the branch on top of it."""
     honest = rebase
@@ -96,6 +132,17 @@ def test_rows_that_come_beside_a_proved_rewrite_are_audited(
         table.publish(BRANCH)
     table.publish(BRANCH, audit=audit)
     assert audit.seen == [[1, 2, 3, 10]]
+
+
+def test_a_rewrite_without_proof_spares_no_audit(table: LakeTable, foreign: Foreign, audit: Audit, ids: Ids) -> None:
+    rewrite_badly(foreign(table.name))
+    twice = ids(table)
+    assert twice in ([1, 1, 2], [1, 2, 2])
+    with pytest.raises(PublishConflict):
+        table.publish(BRANCH)
+    assert ids(table) == twice
+    table.publish(BRANCH, audit=audit)
+    assert audit.seen == [[*twice, 10]]
 
 
 def test_main_moving_once_more_during_the_rebase_is_no_gap_for_a_proof(

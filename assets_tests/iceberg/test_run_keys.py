@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import CatalogError, CommitError, RunKeyTooOld, StateError
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.iceberg.commits.run_keys import KEPT_FOR, MOST, RUN_KEYS, Memory, remember, seen
+from lakehouse.iceberg.commits.run_keys import MOST, RUN_KEYS, remember, seen
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
 Expire = Callable[..., None]
-NOW_MS = 1_800_000_000_000
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -177,6 +174,24 @@ def test_after_a_restore_the_run_may_write_again(
     assert table.append(rows([2]), run_key="2").already_done
 
 
+def test_a_run_that_a_restore_took_back_may_write_again_where_earlier_history_is_expired(
+    table: LakeTable, rows: Rows, ids: Ids, expire: Expire, stock: Callable[[], IcebergTable]
+) -> None:
+    """The memory knows its key, of another line of history: it is younger than all that is left of this one."""
+    write(table, rows, "1", "2", "3", "4")
+    second = table.snapshots()[2].id
+    stock().manage_snapshots().create_tag(second, "second").commit()
+    expire(["1"])
+    expire(["3"])
+    assert table.append(rows([3]), run_key="3").already_done
+    stock().manage_snapshots().set_current_snapshot(snapshot_id=second).commit()
+    assert ids(table) == [1, 2]
+    assert not table.append(rows([3]), run_key="3").already_done
+    # What lies below is remembered all the same.
+    assert table.append(rows([1]), run_key="1").already_done
+    assert ids(table) == [1, 2, 3]
+
+
 def test_a_discarded_branch_leaves_no_key(table: LakeTable, rows: Rows, ids: Ids, expire: Expire) -> None:
     write(table, rows, "1")
     table.create_branch("run/2")
@@ -212,46 +227,6 @@ def test_a_property_that_is_no_memory_is_named(
         transaction.set_properties({RUN_KEYS: "{}"})
     with pytest.raises(CatalogError, match=RUN_KEYS):
         table.append(rows([3]), run_key="3")
-
-
-# --- the property itself --------------------------------------------------------------------------------------------
-
-_KEYS = st.lists(st.tuples(st.integers(0, 2**41), st.integers(0, 2**64 - 1)), max_size=50).map(
-    lambda keys: tuple(sorted(set(keys)))
-)
-
-
-@given(st.integers(0, 2**41), st.frozensets(st.integers(0, 2**63 - 1), max_size=4), _KEYS)
-def test_a_memory_survives_the_property(floor: int, covered: frozenset[int], keys: tuple[tuple[int, int], ...]) -> None:
-    memory = Memory(floor, covered, keys)
-    assert _read(memory.encoded()) == memory
-
-
-@given(_KEYS, st.integers(0, 2**41), st.integers(0, 20))
-def test_what_is_pruned_lies_at_or_before_the_floor(keys: tuple[tuple[int, int], ...], now_ms: int, most: int) -> None:
-    pruned = Memory(0, frozenset(), keys).pruned(now_ms, most)
-    gone = set(keys) - set(pruned.keys)
-    assert len(pruned.keys) <= most
-    assert all(at <= pruned.floor_ms for at, _ in gone)
-    assert all(at >= now_ms - KEPT_FOR / timedelta(milliseconds=1) for at, _ in pruned.keys)
-
-
-def test_the_property_is_bounded() -> None:
-    keys = tuple((NOW_MS + number, number * 2**40) for number in range(3 * MOST))
-    assert len(Memory(0, frozenset({1}), keys).pruned(NOW_MS).encoded()) < 50_000
-
-
-def _read(text: str) -> Memory:
-    from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
-    from pyiceberg.schema import Schema
-    from pyiceberg.table.metadata import new_table_metadata
-    from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
-
-    return Memory.of(
-        new_table_metadata(
-            Schema(), UNPARTITIONED_PARTITION_SPEC, UNSORTED_SORT_ORDER, "memory://table", {RUN_KEYS: text}
-        )
-    )
 
 
 # --- the version of the state ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -127,6 +128,28 @@ def test_a_failure_in_the_middle_leaves_neither_file_nor_spill(
     assert spilled
     assert not any(str(tmp_path / "temporary") in link for link in open_files())
     assert not list((settings.state / "warehouse").rglob("*.parquet"))
+
+
+def test_a_failure_removes_files_that_are_closed_and_files_that_are_open(lake: Lake, settings: Settings) -> None:
+    """Row groups of even partitions fill a file each, which is closed; those of odd ones leave theirs open."""
+    table, size = partitioned(lake, target_file_mb=3), 150_000
+    generator = random.Random(0)  # noqa: S311  (values that do not compress, always the same)
+    noise = pa.array([generator.getrandbits(63) for _ in range(size)], pa.int64())
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for partition in range(8):
+            count = pa.repeat(pa.scalar(partition, pa.int64()), size)
+            values = count if partition % 2 else noise
+            yield pa.record_batch([count, values, values, values], schema=table.schema())
+        there = list((settings.state / "warehouse").rglob("*.parquet"))
+        still_open = [link for link in open_files() if link.endswith(".parquet")]
+        assert 0 < len(still_open) < len(there)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        append(table, batches())
+    assert not list((settings.state / "warehouse").rglob("*.parquet"))
+    assert not any(link.endswith(".parquet") for link in open_files())
 
 
 def test_a_full_temporary_folder_is_said_and_leaves_no_file(tmp_path: Path) -> None:

@@ -18,7 +18,13 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
-from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate, TableUpdate
+from pyiceberg.table.update import (
+    AssertDefaultSpecId,
+    AssertTableUUID,
+    SetPropertiesUpdate,
+    TableRequirement,
+    TableUpdate,
+)
 
 from lakehouse.errors import CommitConflict
 from lakehouse.iceberg.commits.intent import AlreadyDone, Intent
@@ -120,8 +126,7 @@ def _land(table: IcebergTable, producer: Producer) -> int:
             producer.clean_up()
             raise
         try:
-            same_table = AssertTableUUID(uuid=table.metadata.table_uuid)
-            table._do_commit((*floor, *updates), (*requirements, same_table))  # noqa: SLF001  (as Transaction does)
+            table._do_commit((*floor, *updates), (*requirements, *_same(table)))  # noqa: SLF001  (as Transaction does)
         except CommitFailedException as refusal:
             pause = next(pauses, None)
             if pause is None:
@@ -141,6 +146,15 @@ def _land(table: IcebergTable, producer: Producer) -> int:
         if table.metadata.snapshot_by_id(producer.snapshot_id) is not None:
             return retries
         producer.start_over()
+
+
+def _same(table: IcebergTable) -> tuple[TableRequirement, ...]:
+    """The table was not made anew; a changed partition spec is another attempt, for that of the files may be gone."""
+    metadata = table.metadata
+    return (
+        AssertTableUUID(uuid=metadata.table_uuid),
+        AssertDefaultSpecId(default_spec_id=metadata.default_spec_id),
+    )
 
 
 def _tidy(table: IcebergTable, producer: Producer, snapshot: Snapshot) -> None:
