@@ -10,6 +10,7 @@ LakehouseError
 │   ├── SourceRefused          it answered, and denied access
 │   └── SourceChanged          a table, column or field that the contract names is not there
 ├── LoadRejected               a load publishes nothing: too many of its rows break the contract, or it lost some
+├── AuditFailed                rows break a blocking rule of their contract, so they stay on their branch
 ├── CatalogError               the catalog does not answer, or answers what it must not
 │   └── TableMissing           no such Iceberg table
 ├── CommitError                nothing became visible on the ref that was written to
@@ -99,6 +100,10 @@ class SourceChanged(SourceError):
 
 class LoadRejected(LakehouseError):
     """A load publishes nothing: more of its rows break the contract than it allows, or their numbers do not add up."""
+
+
+class AuditFailed(LakehouseError):
+    """Rows break a blocking rule of their contract, so they stay on their branch."""
 
 
 class CatalogError(LakehouseError):

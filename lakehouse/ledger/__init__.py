@@ -3,7 +3,17 @@
 Each ledger is a `Table` value and a function that records one run. Who runs, and what is concluded, is decided above.
 """
 
+from lakehouse.ledger.checks import CHECKS, CheckRecord, record_checks
 from lakehouse.ledger.entries import ledger_table, record
 from lakehouse.ledger.loads import LOADS, LoadRecord, record_load
 
-__all__ = ["LOADS", "LoadRecord", "ledger_table", "record", "record_load"]
+__all__ = [
+    "CHECKS",
+    "LOADS",
+    "CheckRecord",
+    "LoadRecord",
+    "ledger_table",
+    "record",
+    "record_checks",
+    "record_load",
+]

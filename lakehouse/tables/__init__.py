@@ -7,7 +7,7 @@ from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
 from lakehouse.tables.progress import Position
-from lakehouse.tables.rule import Bound, Comparison, Rule, Severity, TableRule, TableRuleKind
+from lakehouse.tables.rule import Bound, Comparison, Rule, RuleKind, Severity, TableRule, TableRuleKind
 from lakehouse.tables.table import PartitionField, Table
 from lakehouse.tables.window import Window
 
@@ -22,6 +22,7 @@ __all__ = [
     "PartitionField",
     "Position",
     "Rule",
+    "RuleKind",
     "Severity",
     "Strategy",
     "Table",

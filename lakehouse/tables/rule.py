@@ -14,6 +14,23 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+class RuleKind(StrEnum):
+    """What a row rule states, and which `arguments` it has. Its predicate says the same in SQL."""
+
+    SQL = "sql"
+    """What the predicate says, and no other way to say it. No arguments."""
+    NOT_NULL = "not_null"
+    """The value is there. No arguments."""
+    ACCEPTED_VALUES = "accepted_values"
+    """The value is one of these. `values`: tuple of the values as the contract states them."""
+    LIMIT = "limit"
+    """The value lies on one side of a bound. `sign`: ">=", ">", "<=" or "<"; `bound`: as the contract states it."""
+    LENGTH = "length"
+    """So many characters. `sign`: ">=" or "<="; `length`: int."""
+    PATTERN = "pattern"
+    """The pattern is found in the value. `pattern`: str, in the syntax of RE2."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One row rule.
@@ -27,6 +44,8 @@ class Rule:
     severity: Severity = Severity.ERROR
     column: str | None = None
     description: str = ""
+    kind: RuleKind = RuleKind.SQL
+    arguments: Mapping[str, object] = field(default_factory=dict)
 
 
 class Comparison(StrEnum):
@@ -69,7 +88,10 @@ class TableRuleKind(StrEnum):
     BAD_ROWS = "bad_rows"
     """How many rows, or which share of them, break a predicate. `predicate`: str as in Rule, `bound`: Bound."""
     SQL = "sql"
-    """One value of a query. `query`: str, in which `{object}` stands for the table; `bound`: Bound."""
+    """One value of a query. `query`: str, in which `{object}` stands for the table as it is to be published and
+    `{published}` for the table as it is on main (no rows before the first publication); `bound`: Bound."""
+    FRESH = "fresh"
+    """The newest value of the one column of `columns` is at most this old. `within`: timedelta."""
     EXPECTATION = "expectation"
     """A Great Expectations expectation. `type`: str, such as `expect_column_mean_to_be_between`, `kwargs`: dict."""
 
