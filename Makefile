@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui services services-down check test test-services mutants bench lock clean
+.PHONY: help demo ui services services-down check test test-services defects mutants bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -24,14 +24,18 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/ruff check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/lakehouse contract check
 	$(BIN)/lakehouse check
 
 test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest -n auto --dist loadfile -m "not services" $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile -m "not services and not defects" $(PYTEST)
 
 test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog and Toxiproxy, built first (once, into .cache)
 	@$(BIN)/lakehouse service install
 	$(BIN)/pytest -n auto --dist loadfile -m services $(PYTEST)
+
+defects: .venv/.installed ## break the shop in one way after the other: which rule notices (docs/quality.md); twenty shops are left whole
+	$(BIN)/pytest -n auto --dist loadfile -m defects assets_tests/defects $(PYTEST)
 
 mutants: .venv/.installed ## switch each guard of the commit protocol off: a named test must notice (MUTANTS="three-rounds" for some)
 	$(BIN)/python assets_tests/faults/mutate.py $(MUTANTS)

@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import hypothesis
 import pytest
 from pydantic import SecretStr
 
+from assets_tests.forks import Fork
 from lakehouse.services import process
 from lakehouse.services.buckets import make_buckets
 from lakehouse.services.postgres import EmbeddedPostgres
@@ -32,8 +34,10 @@ from lakehouse.settings import S3, Settings, load_settings
 if TYPE_CHECKING:
     from lakehouse.iceberg import Lake
 
-# Examples may take as long as a busy machine makes them take.
-hypothesis.settings.register_profile("patient", deadline=None)
+# Examples may take as long as a busy machine makes them take. Where a test does not say how many, CI tries the usual
+# hundred, and a run by hand a quarter of them.
+IN_CI = os.environ.get("CI") == "true"
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=100 if IN_CI else 25)
 hypothesis.settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +70,19 @@ def lake(settings: Settings) -> Lake:
     return Lake.open(settings)
 
 
+@pytest.fixture
+def fork(tmp_path: Path) -> Iterator[Callable[..., Fork]]:
+    """fork(program, *words): it as a process of its own, that imports nothing anew; killed with the test."""
+    with ExitStack() as running:
+
+        def start(program: str, *words: object) -> Fork:
+            started = Fork(program, words, tmp_path / f"stderr-{uuid.uuid4().hex[:8]}")
+            running.callback(started.close)
+            return started
+
+        yield start
+
+
 def _of(*kinds: ServerKind) -> list[object]:
     """Parameters of a fixture: whoever asks for it is a test of `make test-services`, without saying so."""
     return [pytest.param(kind, id=kind.value, marks=pytest.mark.services) for kind in kinds]
@@ -78,7 +95,7 @@ def program() -> Callable[[ServerKind], Path]:
     def find(kind: ServerKind) -> Path:
         found = installed(kind, cache_folder(load_settings(ROOT)))
         if found is None:
-            stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            stop = pytest.fail if IN_CI else pytest.skip
             stop(f"{kind} is not installed: `make test-services` does it, or `lakehouse service install {kind}`")
         return found
 

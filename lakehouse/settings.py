@@ -99,6 +99,18 @@ class HttpSource(_Section):
 Source = Annotated[PostgresSource | FilesSource | HttpSource, Field(discriminator="kind")]
 
 
+class Quality(_Section):
+    """How tables are judged before they are published.
+
+    `clock`: SQL over the lake that says what time it is, for sources that live in a time of their own; without it, the
+    machine's. `sample_rows`: failing rows shown of a rule. `history`: judgements of a table kept in the data docs.
+    """
+
+    clock: str | None = None
+    sample_rows: int = Field(default=10, ge=0, le=1000)
+    history: int = Field(default=20, ge=1)
+
+
 class Ui(_Section):
     """Where `lakehouse ui` listens."""
 
@@ -136,6 +148,7 @@ class Settings(BaseSettings):
     s3: S3 = S3()
     dagster: Dagster = Dagster()
     sources: dict[str, Source] = Field(default_factory=dict)
+    quality: Quality = Quality()
     ui: Ui = Ui()
     json_logs: bool = False
 
@@ -239,6 +252,17 @@ def exported(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def environment() -> Mapping[str, str]:
+    """The variables of this process as they are now, for a process that is to have the same."""
+    return dict(os.environ)
+
+
+def take_environment(variables: Mapping[str, str]) -> None:
+    """Make these the variables of this process, and no others."""
+    os.environ.clear()
+    os.environ.update(variables)
 
 
 def secrets_file(state: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.demo.calendar import randomness
-from lakehouse.demo.payments import Payment, damaged_lines
+from lakehouse.demo.payments import Payment, corrected, damaged_lines, in_cents
+from lakehouse.demo.payments import line as line_of
 
 if TYPE_CHECKING:
     from conftest import Month
@@ -205,3 +207,38 @@ def test_repeats_of_an_earlier_file_are_its_own_payments(number: int) -> None:
     before = [Payment(f"Q{place}", place, Decimal(1), "EUR", "card", at) for place in range(700)]
     lines = damaged_lines(today, before, randomness(7, "defects"), number)
     assert {line.defect for line in lines if line.payment in before} == {"repeated"}
+
+
+@given(amount=st.decimals(min_value=Decimal("0.01"), max_value=Decimal("99999.99"), places=2))
+def test_a_line_in_cents_is_a_hundred_times_as_much_until_it_is_corrected(amount: Decimal) -> None:
+    right = line_of(Payment("P000001", 1, amount, "EUR", "card", datetime(2026, 1, 2, tzinfo=UTC))).text
+    wrong = in_cents(right)
+    assert Decimal(json.loads(wrong)["amount"]) == 100 * amount
+    assert {**json.loads(wrong), "amount": None} == {**json.loads(right), "amount": None}
+    assert corrected(wrong) == corrected(right) == right
+    assert in_cents(wrong) == wrong
+
+
+def test_lines_without_a_good_amount_are_the_same_in_cents() -> None:
+    payment = Payment("P000001", 1, Decimal("2.50"), "EUR", "card", datetime(2026, 1, 2, tzinfo=UTC))
+    unknown, missing = line_of(replace(payment, currency="XXX")).text, line_of(replace(payment, amount=None)).text
+    for text in (unknown, missing, '{"payment_id": "P0', "", "[]"):
+        assert in_cents(text) == corrected(text) == text
+
+
+def test_a_file_is_sent_in_cents_and_sent_again(new_shop: NewShop) -> None:
+    made = new_shop()
+    made.shop.create()
+    *_, path = made.shop.advance(2)
+    file = made.landing / path
+    right = file.read_bytes()
+
+    lines = made.shop.send_in_cents(path)
+    wrong = file.read_bytes()
+    again = made.shop.send_corrected(path)
+
+    assert lines == again == len(right.splitlines())
+    sent = [json.loads(text) for text in wrong.splitlines()]
+    assert {payment["currency"] for payment in sent if "." in payment["amount"]} <= {"XXX"}
+    assert wrong != right
+    assert file.read_bytes() == right

@@ -1,8 +1,8 @@
 """A table to write to, rows for it, and the lake on each kind of catalog and storage.
 
 `any_settings` is a folder with either SQL catalog, for what storage and server cannot change. `everywhere` is the
-matrix {SQLite, PostgreSQL, REST} x {folder, moto, MinIO, VersityGW}: its quick part is in `make test`, all of it in
-`make test-services`.
+matrix {SQLite, PostgreSQL, REST} x {folder, moto, MinIO, VersityGW}. What catalogs differ in (the matrix, opening,
+many processes) runs on PostgreSQL in `make test` too; what SQLite has shown already, only in `make test-services`.
 """
 
 from __future__ import annotations
@@ -120,14 +120,10 @@ def ids() -> Callable[..., list[int]]:
     return read
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def any_settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
+def any_settings(request: pytest.FixtureRequest, place: Callable[[str, str], Settings]) -> Settings:
     """The settings on a SQLite and on a PostgreSQL catalog (one database, a catalog in it for each test)."""
-    if request.param == "sqlite":
-        return settings
-    postgres: EmbeddedPostgres = request.getfixturevalue("postgres")
-    uri = postgres.uri("iceberg", driver="postgresql+psycopg")
-    return settings.model_copy(update={"catalog": Catalog(name=uuid.uuid4().hex, uri=uri)})
+    return place(request.param, "folder")
 
 
 @pytest.fixture

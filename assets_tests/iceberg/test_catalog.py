@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import PIPE
 
 import psycopg
 import pyarrow as pa
@@ -17,6 +14,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.update import SetSnapshotRefUpdate
 
+from assets_tests.forks import Fork
 from bench.proxy import Fault, Proxy
 from lakehouse.errors import CatalogError, StateError, TableMissing
 from lakehouse.iceberg import Lake
@@ -28,6 +26,12 @@ from lakehouse.tables import Table, TableName
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_settings(request: pytest.FixtureRequest, place: Callable[[str, str], Settings]) -> Settings:
+    """Both in `make test`: processes meet in them in different ways."""
+    return place(request.param, "folder")
 
 
 @pytest.mark.parametrize(
@@ -182,38 +186,39 @@ print(retries)
 """
 
 
+@pytest.fixture
+def write(any_settings: Settings, fork: Callable[..., Fork]) -> Callable[[int, str], Fork]:
+    """write(number, branch): a process that writes to a branch of gold.flat when told to go."""
+    uri = any_settings.catalog.uri.get_secret_value()
+    words = [ROOT, any_settings.state, any_settings.catalog.name, uri]
+    return lambda number, branch: fork(_WRITER, *words, number, branch)
+
+
 @pytest.mark.parametrize("own_branches", [False, True])
 def test_three_processes_lose_nothing(
-    any_lake: Lake, any_settings: Settings, flat: Table, ids: Ids, *, own_branches: bool
+    any_lake: Lake, flat: Table, ids: Ids, write: Callable[[int, str], Fork], *, own_branches: bool
 ) -> None:
     table = any_lake.create(flat)
     branches = [f"run/{number}" if own_branches else "main" for number in range(3)]
     for branch in branches:
         if own_branches:
             table.create_branch(branch)
-    uri = any_settings.catalog.uri.get_secret_value()
-    arguments = [sys.executable, "-c", _WRITER, str(ROOT), str(any_settings.state), any_settings.catalog.name, uri]
-    writers = [
-        subprocess.Popen([*arguments, str(number), branch], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
-        for number, branch in enumerate(branches)
-    ]
+    writers = [write(number, branch) for number, branch in enumerate(branches)]
     for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
+        assert writer.line() == "ready", writer.stderr
     for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    answers = [writer.communicate()[0] for writer in writers]
-    assert [writer.returncode for writer in writers] == [0] * 3
-    assert sum(int(answer.splitlines()[-1]) for answer in answers) > 0, "they never met: the test shows nothing"
+        writer.go()
+    answers = [writer.rest()[-1] for writer in writers]
+    assert sum(map(int, answers)) > 0, "they never met: the test shows nothing"
     for number, branch in enumerate(branches):
         mine = [number * 100 + turn for turn in range(5)]
         assert [key for key in ids(table, branch) if key // 100 == number] == mine
         assert table.progress(f"writer-{number}", branch) == {"turn": 4}
 
 
-def test_two_processes_may_make_the_catalog_and_the_table_at_once(settings: Settings) -> None:
+def test_two_processes_may_make_the_catalog_and_the_table_at_once(
+    settings: Settings, fork: Callable[..., Fork]
+) -> None:
     code = """
 import sys
 from pathlib import Path
@@ -228,6 +233,5 @@ for number in range(5):
 print(len(lake.names()))
 """
     uri = settings.catalog.uri.get_secret_value()
-    arguments = [sys.executable, "-c", code, str(ROOT), str(settings.state), uri]
-    makers = [subprocess.Popen(arguments, stdout=PIPE, text=True, cwd=ROOT) for _ in range(3)]
-    assert [maker.communicate()[0].splitlines()[-1] for maker in makers] == ["5"] * 3
+    makers = [fork(code, ROOT, settings.state, uri) for _ in range(3)]
+    assert [maker.rest()[-1] for maker in makers] == ["5"] * 3

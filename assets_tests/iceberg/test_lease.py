@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,6 +13,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.forks import Fork
 from lakehouse.errors import BranchMissing, CommitError, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.settings import Settings
@@ -136,7 +134,9 @@ def test_a_lease_that_has_outlived_its_age_counts_as_absent(table: LakeTable, ro
     assert table.tags()["lease/old"] == table.snapshots()[0].id
 
 
-def test_a_lease_survives_the_death_of_its_holder(settings: Settings, lake: Lake, orders: Table, rows: Rows) -> None:
+def test_a_lease_survives_the_death_of_its_holder(
+    settings: Settings, lake: Lake, orders: Table, rows: Rows, fork: Callable[..., Fork]
+) -> None:
     table = lake.create(orders)
     table.append(rows([1]), run_key="a")
     program = (
@@ -153,13 +153,10 @@ def test_a_lease_survives_the_death_of_its_holder(settings: Settings, lake: Lake
         "    time.sleep(600)\n"
     )
     uri = settings.catalog.uri.get_secret_value()
-    root = str(Path(__file__).parents[2])
-    arguments = [sys.executable, "-c", program, root, str(settings.state), uri]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=root) as holder:
-        assert holder.stdout is not None
-        tag = holder.stdout.readline().strip()
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
+    holder = fork(program, Path(__file__).parents[2], settings.state, uri)
+    tag = holder.line()
+    assert holder.process.is_alive(), holder.stderr
+    holder.kill()
     table.overwrite(rows([2]), where=None, run_key="b")
     assert set(table.tags()) == {tag}
     assert table.scan(at=tag).read_all()["order_id"].to_pylist() == [1]

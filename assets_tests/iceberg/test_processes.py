@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assets_tests.forks import Fork
 from lakehouse.iceberg import Lake
 from lakehouse.settings import Settings
 from lakehouse.tables import PartitionField, Table
@@ -71,46 +71,35 @@ print(json.dumps({"retries": retries, "conflicts": conflicts, "expected": expect
 """
 
 
-def _child(settings: Settings, me: int) -> subprocess.Popen[str]:
-    uri = settings.catalog.uri.get_secret_value()
-    words = [str(ROOT), str(settings.state), settings.catalog.name, uri, str(me), str(STEPS)]
-    return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *words],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_settings(request: pytest.FixtureRequest, place: Callable[[str, str], Settings]) -> Settings:
+    """Both in `make test`: processes meet in them in different ways."""
+    return place(request.param, "folder")
 
 
-def _answers(settings: Settings) -> list[dict[str, Any]]:
+def _answers(settings: Settings, fork: Callable[..., Fork]) -> list[dict[str, Any]]:
     """What the processes say that they did, begun together and ended."""
-    with ExitStack() as running:
-        children = [running.enter_context(_child(settings, me)) for me in range(WRITERS)]
-        for child in children:
-            running.callback(child.kill)
-        for child in children:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "ready\n", child.communicate()[1]
-        # All of them are loaded.
-        for child in children:
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
-        said = [child.communicate() for child in children]
-    failures = [error for child, (_, error) in zip(children, said, strict=True) if child.returncode]
-    assert not failures, failures[0]
-    return [json.loads(text.splitlines()[-1]) for text, _ in said]
+    uri = settings.catalog.uri.get_secret_value()
+    children = [fork(_CHILD, ROOT, settings.state, settings.catalog.name, uri, me, STEPS) for me in range(WRITERS)]
+    for child in children:
+        assert child.line() == "ready", child.stderr
+    # All of them are loaded.
+    for child in children:
+        child.go()
+    return [json.loads(child.rest()[-1]) for child in children]
 
 
 def test_four_processes_lose_and_double_nothing(
-    any_lake: Lake, any_settings: Settings, orders: Table, capsys: pytest.CaptureFixture[str]
+    any_lake: Lake,
+    any_settings: Settings,
+    orders: Table,
+    fork: Callable[..., Fork],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     table = any_lake.create(replace(orders, partition_by=(PartitionField("order_date", "month"),)))
     for me in range(WRITERS):
         table.create_branch(f"run/{me}")
-    answers = _answers(any_settings)
+    answers = _answers(any_settings, fork)
 
     def ids(branch: str) -> list[int]:
         return sorted(table.scan(columns=["order_id"], at=branch).read_all()["order_id"].to_pylist())

@@ -1,15 +1,22 @@
-"""The project's definitions, made ready in a state folder of their own: nothing is started for them."""
+"""The shop's definitions, made ready in a state folder of their own, and a small project that can be run."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from lakehouse.contracts import Declarations
+from lakehouse.iceberg import Lake
+from lakehouse.orchestration.home import open_instance
 from lakehouse.orchestration.project import definitions, ready_models
+from lakehouse.orchestration.runs import RunReport, run_tables
+from lakehouse.scaffold.project import new_project, write_project
 from lakehouse.settings import Settings, load_settings
+from lakehouse.tables import TableName
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,3 +42,160 @@ def defs(ready: Settings) -> dg.Definitions:
 @pytest.fixture(scope="session")
 def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
     return {".".join(spec.key.path): spec for spec in defs.resolve_all_asset_specs()}
+
+
+BRONZE, SILVER, GOLD = (TableName.parse(name) for name in ("bronze.receipts", "silver.receipts", "gold.takings"))
+
+_HEAD = """
+apiVersion: v3.1.0
+kind: DataContract
+id: till.{layer}.{name}
+version: 1.0.0
+status: active
+description: {{purpose: What the till took.}}
+team: {{members: [{{username: till@example.com, role: owner}}]}}
+"""
+_RECEIPTS = """
+schema:
+  - name: receipts
+    properties:
+      - {{name: number, logicalType: integer, primaryKey: true, required: true, description: Number of the receipt}}
+      - {{name: day, logicalType: date, required: true, description: Day of the receipt}}
+      - name: amount
+        logicalType: integer
+        required: true
+        logicalTypeOptions: {{minimum: 0}}
+        description: Cents paid
+      - {{name: cashier, logicalType: string, classification: personal, description: Who took the money}}
+    quality:
+{quality}
+"""
+_BRONZE = """
+      - name: not_a_test
+        description: The till is not being tested
+        type: sql
+        query: select count(*) from {object} where number >= 1000
+        mustBe: 0
+        severity: error
+      - name: even_number
+        description: Numbers are even
+        type: custom
+        engine: lakehouse
+        implementation: {row: number % 2 = 0}
+        severity: warning
+"""
+_SILVER = """
+      - name: no_large_amount
+        description: No receipt is above 100.00
+        type: custom
+        engine: lakehouse
+        implementation: {row: amount <= 10000}
+        severity: error
+      - name: few_rows
+        description: Fewer than two receipts
+        type: sql
+        query: select count(*) from {object}
+        mustBeLessThan: 2
+        severity: warning
+      - name: mean_amount
+        type: custom
+        engine: greatExpectations
+        implementation: {type: expect_column_mean_to_be_between, kwargs: {column: amount, max_value: 1000000}}
+        severity: error
+"""
+_GOLD = """
+schema:
+  - name: takings
+    properties:
+      - {name: day, logicalType: date, primaryKey: true, required: true, description: The day}
+      - {name: amount, logicalType: integer, required: true, description: Cents taken}
+    quality:
+      - name: adds_up
+        description: What was taken is what the receipts say
+        type: sql
+        query: select (select sum(amount) from {object}) - (select sum(amount) from silver.receipts)
+        mustBe: 0
+        severity: error
+"""
+_LOAD = """
+customProperties:
+  - {property: load, value: {source: landing, files: "*.jsonl"}}
+  - {property: rejectLimit, value: 0.5}
+"""
+_CLEANED = "select number, day, amount, cashier from {{ source('bronze', 'receipts') }}\n"
+_SUMMED = "select day, sum(amount) as amount from {{ ref('receipts') }} group by day\n"
+_TEST = "select * from {{ ref('takings') }} where amount > 1000000\n"
+
+
+@dataclass(frozen=True)
+class Till:
+    """A project of three tables, as a new team would have it: receipts from files, cleaned, and summed by day."""
+
+    settings: Settings
+    defs: dg.Definitions
+
+    @property
+    def lake(self) -> Lake:
+        return Lake.open(self.settings)
+
+    def deliver(self, *receipts: tuple[int, int]) -> None:
+        """A file of receipts: number and amount."""
+        folder = self.settings.state / "landing"
+        folder.mkdir(exist_ok=True)
+        rows = [
+            {"number": number, "day": "2026-01-01", "amount": amount, "cashier": "Ada Lovelace"}
+            for number, amount in receipts
+        ]
+        file = folder / f"{len(list(folder.iterdir())):03}.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+
+    def run(self, *names: TableName) -> RunReport:
+        with open_instance(self.settings) as instance:
+            return run_tables(self.defs, instance, names)
+
+    def evaluations(self, run_id: str) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+        """What a run told of checks, by table and name."""
+        with open_instance(self.settings) as instance:
+            entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+            found = [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
+        return {(".".join(one.asset_key.path), one.check_name): one for one in found}
+
+    def heads(self, *names: TableName) -> list[int]:
+        """The snapshots that main shows."""
+        return [self.lake.table(name).snapshots()[0].id for name in names]
+
+    def checks(self, run_id: str) -> dict[tuple[str, str], dict[str, object]]:
+        """What `ops.checks` says of a run."""
+        rows = self.lake.table(TableName.parse("ops.checks")).scan().read_all().to_pylist()
+        return {(row["table_name"], row["rule"]): row for row in rows if row["run_id"] == run_id}
+
+
+def make_till(folder: Path) -> Till:
+    """Write the project into a folder, and compile its models."""
+    write_project(new_project(folder))
+    files = {
+        "defs/till/bronze/receipts.yaml": _head("bronze", "receipts") + _RECEIPTS.format(quality=_BRONZE) + _LOAD,
+        "defs/till/silver/receipts.yaml": _head("silver", "receipts") + _RECEIPTS.format(quality=_SILVER),
+        "defs/till/gold/takings.yaml": _head("gold", "takings") + _GOLD,
+        "dbt/models/till/silver/receipts.sql": _CLEANED,
+        "dbt/models/till/gold/takings.sql": _SUMMED,
+        "dbt/tests/takings_are_modest.sql": _TEST,
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    state = folder / ".lakehouse"
+    state.mkdir(exist_ok=True)
+    catalog, landing = {"uri": f"sqlite:///{state}/catalog.db"}, {"kind": "files", "root": "landing"}
+    settings = load_settings(folder, state=str(state), catalog=catalog, sources={"landing": landing})
+    ready_models(settings)
+    return Till(settings, definitions(settings))
+
+
+def _head(layer: str, name: str) -> str:
+    return _HEAD.format(layer=layer, name=name)
+
+
+@pytest.fixture(scope="module")
+def till(tmp_path_factory: pytest.TempPathFactory) -> Till:
+    return make_till(tmp_path_factory.mktemp("till") / "till")

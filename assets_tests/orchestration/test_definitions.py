@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,9 +15,11 @@ from lakehouse.contracts import Declarations
 from lakehouse.errors import TransformError
 from lakehouse.orchestration.project import definitions
 from lakehouse.settings import Settings, load_settings
-from lakehouse.tables import Layer, TableName
+from lakehouse.tables import Layer, Rule, Severity, TableName, TableRuleKind
+from lakehouse.tables.load_check import LoadCheck
 
 Specs = dict[str, dg.AssetSpec]
+TIME_WINDOW = type(dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1)))
 
 
 def test_loading_starts_nothing_and_writes_nothing(ready: Settings) -> None:
@@ -104,17 +107,77 @@ def test_lineage_runs_from_the_sources_to_gold(defs: dg.Definitions, specs: Spec
     assert external == {name for name in specs if name.startswith("source.")}
 
 
-def test_every_table_has_checks_and_bronze_a_blocking_balance(defs: dg.Definitions, declarations: Declarations) -> None:
-    checks = list(defs.resolve_asset_graph().asset_check_keys)
-    checked = {".".join(check.asset_key.path) for check in checks}
-    assert {str(name) for name in declarations} <= checked
+def checks_of(defs: dg.Definitions) -> dict[str, dict[str, dg.AssetCheckSpec]]:
+    """The checks of every table, by name."""
+    found: dict[str, dict[str, dg.AssetCheckSpec]] = {}
+    for asset in defs.assets or ():
+        if isinstance(asset, dg.AssetsDefinition):
+            for spec in asset.check_specs:
+                assert spec.name not in found.setdefault(".".join(spec.asset_key.path), {})
+                found[".".join(spec.asset_key.path)][spec.name] = spec
+    return found
+
+
+def test_every_rule_is_a_check_that_blocks_if_it_is_an_error(defs: dg.Definitions, declarations: Declarations) -> None:
+    checks = checks_of(defs)
+    assert len(defs.resolve_asset_graph().asset_check_keys) == sum(map(len, checks.values()))
     for name, table in declarations.items():
-        own = {check.name for check in checks if list(check.asset_key.path) == list(name.key)}
-        if name.layer is Layer.BRONZE:
-            assert {"every_row_accounted_for", "no_row_quarantined"} <= own
-        else:
-            rules = len(table.rules) + len(table.table_rules)
-            assert len(own) >= min(rules, 1 + len(table.primary_key)), name
+        rules = {rule.name: rule for rule in (*table.rules, *table.table_rules)}
+        own = checks[str(name)]
+        assert set(own) == set(rules) | (set(LoadCheck) if name.layer is Layer.BRONZE else set()), name
+        for rule in rules.values():
+            # What breaks a row rule of bronze is quarantined, and the rest goes on.
+            at_the_door = name.layer is Layer.BRONZE and isinstance(rule, Rule)
+            assert own[rule.name].blocking is (rule.severity is Severity.ERROR and not at_the_door), (name, rule.name)
+            assert own[rule.name].description, (name, rule.name)
+            assert own[rule.name].metadata["lakehouse/rule_kind"] == rule.kind.value
+            assert own[rule.name].metadata["lakehouse/severity"] == rule.severity.value
+    assert {check for check in LoadCheck if checks["bronze.orders"][check].blocking} == {LoadCheck.BALANCE}
+
+
+def test_a_check_waits_for_the_tables_that_its_rule_reads(defs: dg.Definitions, declarations: Declarations) -> None:
+    checks = checks_of(defs)
+    waiting = 0
+    for name, table in declarations.items():
+        for rule in table.table_rules:
+            if rule.kind is TableRuleKind.RELATIONSHIP:
+                deps = [dep.asset_key for dep in checks[str(name)][rule.name].additional_deps]
+                to = rule.arguments["to"]
+                assert isinstance(to, TableName)
+                assert deps == [dg.AssetKey(list(to.key))]
+                waiting += 1
+    assert waiting
+    reconciled = checks["silver.products"]["nothing_is_lost"]
+    assert [dep.asset_key for dep in reconciled.additional_deps] == [dg.AssetKey(["bronze", "products"])]
+
+
+def test_models_keep_pools_days_and_one_run_a_backfill(defs: dg.Definitions) -> None:
+    models = {
+        asset.node_def.name: asset
+        for asset in defs.assets or ()
+        if isinstance(asset, dg.AssetsDefinition) and asset.is_executable and asset.node_def.name.startswith("models")
+    }
+    assert set(models) == {"models", "models_daily_from_2026_01_01"}
+    assert {name: asset.can_subset for name, asset in models.items()} == dict.fromkeys(models, True)
+    assert {name: asset.backfill_policy for name, asset in models.items()} == {
+        "models": None,
+        "models_daily_from_2026_01_01": dg.BackfillPolicy.single_run(),
+    }
+    assert {name: asset.op.pool for name, asset in models.items()} == {
+        "models": "dbt",
+        "models_daily_from_2026_01_01": "dbt:2026-01-01",
+    }
+    versions = {spec.code_version for asset in models.values() for spec in asset.specs}
+    assert len(versions) == sum(len(list(asset.specs)) for asset in models.values())
+    assert None not in versions
+
+
+def test_how_fresh_a_table_must_be_is_what_its_sla_says(specs: Specs, declarations: Declarations) -> None:
+    policies = {name: specs[str(name)].freshness_policy for name in declarations}
+    assert {name: table.fresh_within for name, table in declarations.items()} == {
+        name: policy.fail_window.to_timedelta() if isinstance(policy, TIME_WINDOW) else None
+        for name, policy in policies.items()
+    }
 
 
 def test_what_starts_by_itself_is_switched_on(defs: dg.Definitions) -> None:

@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import string
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -100,20 +102,36 @@ def agree(project: Settings, file: Path) -> None:
     assert all(column.name in staging_text(proposal).replace('""', '"') for column in table.columns)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tables())
-def test_of_any_csv(project: Settings, tmp_path: Path, data: tuple[list[str], list[list[str | None]]]) -> None:
+def as_csv(folder: Path, names: list[str], rows: list[list[str | None]]) -> Path:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([data[0], *data[1]])
-    file = tmp_path / "any.csv"
+    csv.writer(text, lineterminator="\n").writerows([names, *rows])
+    file = folder / "any.csv"
     file.write_text(text.getvalue(), encoding="utf-8")
-    agree(project, file)
+    return file
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tables())
-def test_of_any_json_lines(project: Settings, tmp_path: Path, data: tuple[list[str], list[list[str | None]]]) -> None:
-    records = [{name: value for name, value in zip(data[0], row, strict=True) if value is not None} for row in data[1]]
-    file = tmp_path / "any.jsonl"
+def as_json_lines(folder: Path, names: list[str], rows: list[list[str | None]]) -> Path:
+    records = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+    file = folder / "any.jsonl"
     file.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
-    agree(project, file)
+    return file
+
+
+@pytest.mark.parametrize("write", [as_csv, as_json_lines])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=tables())
+def test_of_any_file(
+    project: Settings, tmp_path: Path, write: Callable[..., Path], data: tuple[list[str], list[list[str | None]]]
+) -> None:
+    agree(project, write(tmp_path, *data))
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("write", [as_csv, as_json_lines])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=tables())
+def test_of_any_of_many_files(
+    project: Settings, tmp_path: Path, write: Callable[..., Path], data: tuple[list[str], list[list[str | None]]]
+) -> None:
+    """The same at length, where minutes may be spent."""
+    agree(project, write(tmp_path, *data))

@@ -113,10 +113,19 @@ def test_hidden_names_are_not_listed(store: Store) -> None:
 
 
 def test_many_objects_are_listed_by_pages(client: S3Client) -> None:
+    """A page is a thousand objects; here the server is asked for three at a time, and says that there are more."""
+    asked: list[dict[str, object]] = []
+
+    def three(params: dict[str, object], **_event: object) -> None:
+        asked.append(params)
+        params["MaxKeys"] = 3
+
+    client.meta.events.register("before-parameter-build.s3.ListObjectsV2", three)
     store = S3Store(client, f"s3://lake/{uuid.uuid4().hex}")
-    for number in range(1003):
-        store.put(f"{number:04}", b"")
-    assert paths(store) == [f"{number:04}" for number in range(1003)]
+    for number in range(7):
+        store.put(f"{number}", b"")
+    assert paths(store) == [f"{number}" for number in range(7)]
+    assert len(asked) == 3
 
 
 def test_keys_that_stand_for_folders_are_not_objects(client: S3Client, landing: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ def rendered_model(table: Table) -> dict[str, Any]:
 def rendered_tests(table: Table) -> list[tuple[str, dict[str, Any]]]:
     model = rendered_model(table)
     listed = [*model.get("data_tests", []), *(test for one in model["columns"] for test in one.get("data_tests", []))]
-    return [(kind, body) for test in listed for kind, body in test.items()]
+    return [(kind, body) for test in listed for kind, body in test.items() if kind != "audit"]
+
+
+def rendered_audits(table: Table) -> list[dict[str, Any]]:
+    return [test["audit"] for test in rendered_model(table).get("data_tests", []) if "audit" in test]
 
 
 def test_a_model_says_what_its_contract_says() -> None:
@@ -83,12 +88,12 @@ def test_row_rules_are_tests_of_their_column_or_of_the_table() -> None:
                 "name": "silver_orders_id_minimum",
                 "description": "id: minimum 1",
                 "arguments": {"expression": '"id" >= 1'},
-                "config": {"severity": "error", "meta": {"rule": "id_minimum"}},
+                "config": {"severity": "error", "tags": ["contract_rule"], "meta": {"rule": "id_minimum"}},
             }
         }
     ]
-    ((_, pair),) = model["data_tests"][0].items()
-    assert pair["config"] == {"severity": "warn", "meta": {"rule": "pair"}}
+    ((_, pair),) = model["data_tests"][1].items()
+    assert pair["config"] == {"severity": "warn", "tags": ["contract_rule"], "meta": {"rule": "pair"}}
 
 
 def test_what_every_write_proves_is_tested_again_of_keys_only() -> None:
@@ -113,6 +118,7 @@ def test_table_rules_are_dbts_own_tests_or_queries_of_what_is_wrong() -> None:
         TableRule("ref", TableRuleKind.RELATIONSHIP, ("id",), {"to": customers, "to_columns": ("customer_id",)}),
         TableRule("n", TableRuleKind.ROW_COUNT, arguments={"bound": Bound(Comparison.GREATER, (0,))}),
         TableRule("gx", TableRuleKind.EXPECTATION, arguments={"type": "expect_x", "kwargs": {}}),
+        TableRule("fresh", TableRuleKind.FRESH, ("day",), {"within": timedelta(days=1)}),
     )
     found = {
         body["config"]["meta"]["rule"]: (kind, body)
@@ -124,7 +130,7 @@ def test_table_rules_are_dbts_own_tests_or_queries_of_what_is_wrong() -> None:
     assert found["ref"][0] == "relationships"
     assert found["ref"][1]["arguments"] == {"to": "ref('customers')", "field": "customer_id"}
     assert "{{ ref('orders') }}" in found["n"][1]["arguments"]["query"]
-    assert "gx" not in found
+    assert not {"gx", "fresh"} & set(found)
 
 
 def test_tables_that_a_query_names_are_built_before_it_is_asked() -> None:
@@ -137,6 +143,63 @@ def test_tables_that_a_query_names_are_built_before_it_is_asked() -> None:
     assert "join {{ source('bronze', 'raw') }} using" in body["arguments"]["query"]
     assert "'silver.orders'" in body["arguments"]["query"]
     assert "or silver.orders.id" in body["arguments"]["query"]
+
+
+def test_by_hand_what_is_to_be_published_is_what_is_published() -> None:
+    query = "select (select count(*) from {object}) - (select count(*) from {published})"
+    rule = TableRule("q", TableRuleKind.SQL, arguments={"query": query, "bound": Bound(Comparison.EQUAL, (0,))})
+
+    ((_, body),) = rendered_tests(replace(ORDERS, table_rules=(rule,)))
+
+    assert body["arguments"]["query"].count("{{ ref('orders') }}") == 2
+    assert "published" not in body["arguments"]["query"]
+
+
+def sql_rule(name: str, query: str, severity: Severity = Severity.ERROR) -> TableRule:
+    arguments = {"query": query, "bound": Bound(Comparison.EQUAL, (0,))}
+    return TableRule(name, TableRuleKind.SQL, arguments=arguments, severity=severity)
+
+
+def test_a_table_is_audited_at_once_and_again_when_the_models_that_its_rules_read_are_there() -> None:
+    customers = TableName.parse("silver.customers")
+    rules = (Rule("pair", "id > length(email)", severity=Severity.WARNING),)
+    table_rules = (
+        TableRule("one", TableRuleKind.UNIQUE, ("id",)),
+        TableRule("ref", TableRuleKind.RELATIONSHIP, ("id",), {"to": customers, "to_columns": ("id",)}),
+        TableRule("self", TableRuleKind.RELATIONSHIP, ("id",), {"to": ORDERS.name, "to_columns": ("id",)}),
+        TableRule("fresh", TableRuleKind.FRESH, ("day",), {"within": timedelta(days=1)}),
+        TableRule("gx", TableRuleKind.EXPECTATION, arguments={"type": "expect_x", "kwargs": {}}),
+        sql_rule("sum", "select count(*) from {object} join gold.revenue using (id)"),
+        sql_rule("loaded", "select count(*) from {object} join bronze.raw using (id)"),
+        sql_rule("shrunk", "select count(*) from {object} join {published} using (id)"),
+    )
+
+    own, referring = rendered_audits(replace(ORDERS, rules=rules, table_rules=table_rules))
+
+    assert (own["name"], referring["name"]) == ("silver_orders_audit", "silver_orders_audit_references")
+    assert own["config"]["meta"] == {"audit": ["pair", "one", "self", "fresh", "gx", "loaded", "shrunk"]}
+    assert "arguments" not in own
+    assert referring["config"]["meta"] == {"audit": ["ref", "sum"]}
+    assert referring["arguments"] == {"reads": ["ref('revenue')", "ref('customers')"]}
+    assert {audit["config"]["severity"] for audit in (own, referring)} == {"error"}
+
+
+def test_an_audit_is_stronger_than_what_a_project_says_of_all_its_tests() -> None:
+    (audit,) = rendered_audits(replace(ORDERS, rules=(Rule("positive", "id > 0"),)))
+
+    assert audit["config"] == {
+        "enabled": True,
+        "severity": "error",
+        "store_failures": False,
+        "meta": {"audit": ["positive"]},
+    }
+
+
+def test_an_audit_of_warnings_blocks_nothing_and_a_table_without_rules_has_none() -> None:
+    (audit,) = rendered_audits(replace(ORDERS, rules=(Rule("pair", "id > 0", severity=Severity.WARNING),)))
+
+    assert audit["config"]["severity"] == "warn"
+    assert rendered_audits(ORDERS) == []
 
 
 def test_braces_in_a_contract_are_not_jinja() -> None:
@@ -159,7 +222,7 @@ def test_only_what_changed_is_written_and_what_is_gone_is_removed(project: Setti
     (dbt,) = project.dbt
     first = render(read_tables(project.defs), dbt)
     times = {path: path.stat().st_mtime_ns for path in first}
-    assert len(first) == 16  # eleven of the contracts, five macros
+    assert len(first) == 17  # eleven of the contracts, six macros
 
     assert render(read_tables(project.defs), dbt) == ()
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.contracts import read_tables
 from lakehouse.iceberg import Lake, LakeTable, read_by
+from lakehouse.quality.gate import Gate
 from lakehouse.settings import Settings
 from lakehouse.tables import TableName
 from lakehouse.transform.events import ModelFinished, TestFinished
@@ -37,7 +39,8 @@ class Disturbed:
     def __init__(self, shop: tuple[Settings, Lake], name: TableName, times: int, key: str) -> None:
         settings, self.lake = shop
         self.name, self.times, self.key = name, times, key
-        self.rounds = Rounds(settings, self.lake, branch=BRANCH, run_key=key, window=None)
+        gate = Gate(settings, self.lake, read_tables(settings.defs))
+        self.rounds = Rounds(settings, self.lake, branch=BRANCH, run_key=key, window=None, gate=gate)
         self.models: list[str] = []
         self.tests = 0
 
@@ -47,9 +50,8 @@ class Disturbed:
                 self.models.append(event.name)
                 if event.name == str(self.name) and self.times:
                     self.times -= 1
-                    progress = {"other": {"n": self.times}}
-                    rows = self.table().schema().empty_table()
-                    self.table().append(rows, run_key=f"{self.key}-{self.times}", progress=progress)
+                    rows, key = self.table().schema().empty_table(), f"{self.key}-{self.times}"
+                    self.table().append(rows, run_key=key, progress={"other": {"n": self.times}})
             elif isinstance(event, TestFinished):
                 self.tests += 1
 

@@ -11,11 +11,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import psycopg
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from lakehouse.contracts import read_tables
+from lakehouse.demo import open_shop
+from lakehouse.services.endpoints import postgres_url
+from lakehouse.settings import PostgresSource
 from lakehouse.tables import TableName
 
 if TYPE_CHECKING:
@@ -28,6 +33,12 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 GROUPS = ("shop_sources", "shop_bronze", "shop_staging", "shop_silver", "shop_gold")
 ORDERS = TableName.parse("silver.orders")
 CUSTOMERS = TableName.parse("silver.customers")
+PRODUCTS = tuple(TableName.parse(name) for name in ("bronze.products", "silver.products", "gold.dim_product"))
+RULE = "prices_keep_their_scale"
+DEARER = """
+update products set price = price * 50, updated_at = shop_now() - interval '1 hour'
+where product_id = (select product_id from products order by price limit 1)
+"""
 
 
 def shown(page: Page, text: str | re.Pattern[str]) -> Locator:
@@ -159,6 +170,82 @@ def test_the_pictures_of_the_documents(page: Page, loaded: Page) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     take_lineage(page)
     take_asset(page)
+
+
+@pytest.fixture(scope="module")
+def stopped(ui: Ui, look: Look, loaded: Page) -> tuple[str, list[int]]:
+    """A day on which a price is fifty times what it was, loaded: the page of the run, and the heads of before."""
+    assert loaded
+    open_shop(ui.settings).advance(1)
+    source = ui.settings.sources["shop"]
+    assert isinstance(source, PostgresSource)
+    url = postgres_url(ui.settings, source.url).get_secret_value()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(DEARER)
+    before = heads(ui)
+    keys = ("bronze/products", "staging/stg_products", "silver/products", "gold/dim_product")
+    with look() as page:
+        page.goto("/asset-groups?asset-selection=" + quote(" or ".join(f'key:"{key}"' for key in keys)))
+        page.get_by_role("button", name=re.compile("^Materialize all")).click()
+        page.get_by_role("link", name="View", exact=True).click()
+        expect(shown(page, "Failure")).to_be_visible(timeout=LOADING_SECONDS * 1000)
+        return page.url, before
+
+
+def heads(ui: Ui) -> list[int]:
+    return [ui.lake.table(name).snapshots()[0].id for name in PRODUCTS]
+
+
+def fact(page: Page, key: str) -> Locator:
+    """The row of a metadata entry."""
+    return page.get_by_role("row").filter(has=page.get_by_text(key, exact=True)).first
+
+
+def test_a_broken_rule_is_a_failed_check_that_shows_what_was_found(page: Page, stopped: tuple[str, list[int]]) -> None:
+    assert stopped
+    page.goto(f"/assets/bronze/products?view=checks&checkDetail={RULE}")
+    expect(below(page, "Evaluation result")).to_contain_text("Failed")
+    expect(shown(page, "From one version to the next, no price changes more than tenfold")).to_be_visible()
+    expect(fact(page, "observed")).to_contain_text("found 1")
+    expect(fact(page, "branch")).to_contain_text("load/")
+    expect(fact(page, "severity")).to_contain_text("error")
+    fact(page, "sql").get_by_text("[Show Markdown]").click()
+    expect(page.get_by_role("dialog")).to_contain_text("bronze.products")
+
+
+def test_what_lies_behind_a_failed_check_is_neither_run_nor_changed(
+    ui: Ui, page: Page, stopped: tuple[str, list[int]]
+) -> None:
+    run, before = stopped
+    page.goto(run)
+    expect(page.get_by_text(re.compile("Dependencies for step models")).first).to_be_visible()
+    assert heads(ui) == before
+    page.goto("/assets/gold/dim_product?view=events")
+    expect(fact(page, "lakehouse/snapshot_id")).to_contain_text(str(before[-1]))
+
+
+def test_a_failed_check_links_to_its_data_docs(page: Page, stopped: tuple[str, list[int]]) -> None:
+    assert stopped
+    page.goto(f"/assets/bronze/products?view=checks&checkDetail={RULE}")
+    link = fact(page, "data_docs").get_by_role("link").first
+    page.goto(link.get_attribute("href") or "")
+    expect(page.get_by_text(RULE).first).to_be_visible()
+    expect(page.get_by_text("bronze.products").first).to_be_visible()
+
+
+@pytest.mark.skipif("LAKEHOUSE_SCREENSHOTS" not in os.environ, reason="LAKEHOUSE_SCREENSHOTS=1 takes the pictures")
+def test_the_pictures_of_the_gate(page: Page, stopped: tuple[str, list[int]]) -> None:
+    assert stopped
+    page.set_viewport_size({"width": 1500, "height": 1100})
+    page.goto(f"/assets/bronze/products?view=checks&checkDetail={RULE}")
+    link = fact(page, "data_docs").get_by_role("link").first
+    address = link.get_attribute("href") or ""
+    page.wait_for_timeout(SETTLED_MILLISECONDS)
+    page.screenshot(path=IMAGES / "check-failed.png")
+    page.set_viewport_size({"width": 1500, "height": 760})
+    page.goto(address)
+    page.wait_for_timeout(SETTLED_MILLISECONDS)
+    page.screenshot(path=IMAGES / "data-docs.png")
 
 
 def take_lineage(page: Page) -> None:

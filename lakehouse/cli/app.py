@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from lakehouse.cli import add, branch, check, demo, new, query, restore, run, service, settings, table, ui
+from lakehouse.cli import (
+    add,
+    branch,
+    check,
+    contract,
+    demo,
+    new,
+    quality,
+    query,
+    restore,
+    run,
+    service,
+    settings,
+    table,
+    ui,
+)
 
 app = typer.Typer(
     name="lakehouse",
@@ -23,6 +38,8 @@ app.command("new")(new.new)
 app.command("run")(run.run)
 app.command("restore")(restore.restore)
 app.add_typer(table.app, name="table")
+app.add_typer(contract.app, name="contract")
 app.add_typer(branch.app, name="branch")
+app.add_typer(quality.app, name="quality")
 app.add_typer(service.app, name="service")
 app.add_typer(settings.app, name="settings")

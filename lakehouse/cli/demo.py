@@ -25,7 +25,7 @@ from lakehouse.telemetry import listening
 
 if TYPE_CHECKING:
     from lakehouse.demo import Shop
-    from lakehouse.orchestration.demo import DemoRuns, Figures, Outcome, Say
+    from lakehouse.orchestration.demo import DemoRuns, Figures, Outcome, Say, Stopped
 
 app = typer.Typer(help="The demo: a shop's PostgreSQL, files and API as Iceberg tables.")
 
@@ -107,6 +107,8 @@ def _show(settings: Settings, outcome: Outcome, figures: Figures) -> None:
     checks = outcome.count()
     found = ", ".join(f"{count} {result}" for result, count in checks.items())
     out.print(f"\n{len(rows)} tables in {figures['seconds']} s; checks: {found}. {settings.state / 'demo.json'}\n")
+    if figures["stopped"] is not None:
+        _show_stopped(figures["stopped"])
     out.print(
         "What next:"
         if settings.profile is Profile.EMBEDDED
@@ -116,6 +118,17 @@ def _show(settings: Settings, outcome: Outcome, figures: Figures) -> None:
     out.print("  .venv/bin/lakehouse demo advance --days 2 --late 1    the shop lives on, a file comes late")
     out.print('  .venv/bin/lakehouse query "select * from gold.daily_revenue order by 1"')
     out.print("  .venv/bin/lakehouse add --help                a table of your own")
+
+
+def _show_stopped(stopped: Stopped) -> None:
+    """The bad delivery, in a few lines."""
+    sample = f", {stopped['sample']} rows as a sample" if stopped["sample"] else ""
+    out.print(f"A bad delivery was stopped: {stopped['file']} came with amounts in cents.", style="bold")
+    out.print(f"  by      {stopped['rule']} ({stopped['severity']}): {stopped['observed']}{sample}")
+    kept = "as it was: the same snapshots before and after" if stopped["gold_unchanged"] else "CHANGED"
+    out.print(f"  gold    {kept}")
+    out.print(f"  look    {stopped['url']} after `make ui`, or `.venv/bin/lakehouse quality report`")
+    out.print("  then    the provider sent the file again as it ought to be; it was loaded, judged and published\n")
 
 
 class _Bars:

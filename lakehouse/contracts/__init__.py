@@ -1,4 +1,4 @@
-"""Data contracts (ODCS): read, held to the standard, compiled to tables and to SQL predicates, and written anew.
+"""Data contracts (ODCS): read, held to the standard, compiled to tables and SQL predicates, compared, and written anew.
 
 `read_tables` gives every declared table. No database, catalog or network is asked.
 """

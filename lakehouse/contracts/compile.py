@@ -5,39 +5,36 @@ What needs other contracts (relationships, names in queries) is checked afterwar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
-from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, Team
+from open_data_contract_standard.model import DataQuality, OpenDataContractStandard, SchemaObject, Team
 
+from lakehouse.contracts.agreements import Latency
 from lakehouse.contracts.columns import primary_key_of, table_columns, table_schema
 from lakehouse.contracts.document import Place
 from lakehouse.contracts.properties import CustomProperties
 from lakehouse.contracts.quality import Subject, quality_rule
 from lakehouse.contracts.relationships import relationship_rule
 from lakehouse.contracts.rules import column_rules, rule_name
+from lakehouse.errors import ContractError
 from lakehouse.tables import Column, Layer, PartitionField, Rule, Strategy, Table, TableName, TableRule, TableRuleKind
-
-_UNITS = {
-    **dict.fromkeys(("m", "min", "minute", "minutes"), timedelta(minutes=1)),
-    **dict.fromkeys(("h", "hour", "hours"), timedelta(hours=1)),
-    **dict.fromkeys(("d", "day", "days"), timedelta(days=1)),
-}
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A table, and where each of its rules is stated."""
+    """A table, where each of its rules is stated, and the mistakes in rules, which the table then lacks."""
 
     table: Table
     places: Mapping[str, Place]
+    mistakes: tuple[ContractError, ...] = ()
 
 
 def compile_table(contract: OpenDataContractStandard, name: TableName, domain: str, top: Place) -> Compiled:
     """The table that a contract declares; layer, name and domain come from its path.
 
-    Raises ContractError for whatever the contract says that cannot be done.
+    Raises ContractError for whatever else than a rule the contract says that cannot be done.
     """
     schema, at = table_schema(contract, name, top)
     described = contract.description.purpose if contract.description else None
@@ -53,6 +50,10 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
     rules = _Rules()
     _collect(rules, schema, name, columns, at)
     _collect_uniqueness(rules, name, columns, key, at)
+    agreed = Latency.of(contract.slaProperties or [], top / "slaProperties")
+    if agreed is not None and agreed.element is not None:
+        with rules.noting():
+            rules.add(agreed.rule(name, columns), agreed.place)
     table = Table(
         name=name,
         domain=domain,
@@ -70,13 +71,13 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
         strategy=_strategy(name, custom, windowed=window_column is not None),
         rules=tuple(rules.rows),
         table_rules=tuple(rules.tables),
-        fresh_within=_fresh_within(contract, top / "slaProperties"),
+        fresh_within=agreed.within if agreed else None,
         upkeep=custom.upkeep(),
         evolution=custom.evolution(),
         drop=custom.drop(columns),
         version=contract.version or "",
     )
-    return Compiled(table, rules.places)
+    return Compiled(table, rules.places, tuple(rules.mistakes))
 
 
 class _Rules:
@@ -86,6 +87,15 @@ class _Rules:
         self.rows: list[Rule] = []
         self.tables: list[TableRule] = []
         self.places: dict[str, Place] = {}
+        self.mistakes: list[ContractError] = []
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """One rule's mistake does not hide those of the next."""
+        try:
+            yield
+        except ContractError as error:
+            self.mistakes.append(error)
 
     def add(self, rule: Rule | TableRule, place: Place) -> None:
         if rule.name in self.places:
@@ -135,22 +145,27 @@ def _collect(rules: _Rules, schema: SchemaObject, name: TableName, columns: Mapp
     for position, prop in enumerate(schema.properties or []):
         place = at / "properties" / position
         column = columns[str(prop.name)]
-        for rule in column_rules(prop, column, place):
-            rules.add(rule, place)
-        for number, entry in enumerate(prop.quality or []):
-            found = quality_rule(entry, Subject(columns, column), place / "quality" / number)
-            if found is not None:
-                rules.add(found, place / "quality" / number)
+        with rules.noting():
+            for rule in column_rules(prop, column, place):
+                rules.add(rule, place)
+        _collect_quality(rules, prop.quality or [], Subject(columns, column), place / "quality")
         for number, link in enumerate(prop.relationships or []):
             there = place / "relationships" / number
-            rules.add(relationship_rule(link, name, columns, there, column=column.name), there)
-    for number, entry in enumerate(schema.quality or []):
-        found = quality_rule(entry, Subject(columns), at / "quality" / number)
-        if found is not None:
-            rules.add(found, at / "quality" / number)
+            with rules.noting():
+                rules.add(relationship_rule(link, name, columns, there, column=column.name), there)
+    _collect_quality(rules, schema.quality or [], Subject(columns), at / "quality")
     for number, link in enumerate(schema.relationships or []):
         there = at / "relationships" / number
-        rules.add(relationship_rule(link, name, columns, there), there)
+        with rules.noting():
+            rules.add(relationship_rule(link, name, columns, there), there)
+
+
+def _collect_quality(rules: _Rules, entries: Sequence[DataQuality], subject: Subject, at: Place) -> None:
+    for number, entry in enumerate(entries):
+        with rules.noting():
+            found = quality_rule(entry, subject, at / number)
+            if found is not None:
+                rules.add(found, at / number)
 
 
 def _collect_uniqueness(
@@ -202,24 +217,3 @@ def _tags(contract: OpenDataContractStandard, schema: SchemaObject) -> Mapping[s
     """Tags as pairs: `finance` has no value, `tier:gold` has one."""
     pairs = (tag.partition(":") for tag in [*(contract.tags or []), *(schema.tags or [])])
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _fresh_within(contract: OpenDataContractStandard, place: Place) -> timedelta | None:
-    """The SLA `latency`; the standard's other properties are for people."""
-    found: timedelta | None = None
-    for position, sla in enumerate(contract.slaProperties or []):
-        at = place / position
-        if sla.property != "latency":
-            continue
-        if found is not None:
-            raise at.error("latency is stated twice", remedy="Remove one of them.")
-        unit = _UNITS.get(sla.unit or "")
-        if unit is None or isinstance(sla.value, bool) or not isinstance(sla.value, int | float) or sla.value <= 0:
-            raise at.error(
-                "a latency is a number above 0 with a unit",
-                expected="{property: latency, value: 24, unit: h} (m, h or d)",
-                found=f"{sla.value!r} {sla.unit or ''}".strip(),
-                remedy="Write it so.",
-            )
-        found = unit * sla.value
-    return found

@@ -6,6 +6,7 @@ What the keys mean does not belong here.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 PLAIN_EXPONENT = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
 """Numbers that JSON and YAML 1.2 know and PyYAML takes for text: 1e-7."""
+_WORD = re.compile(r"[\w-]+")
 _TEXT_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
 
 Location = tuple[str | int, ...]
@@ -92,18 +94,30 @@ class Place:
     def __str__(self) -> str:
         return f"{self.document.path}:{self.document.line(self.at)}"
 
+    @property
+    def path(self) -> str:
+        """The way down from the top, as people write it: `schema[0].properties[3].name`; empty at the top."""
+        return "".join(map(_step, self.at)).removeprefix(".")
+
     def error(
         self, problem: str, *, expected: str | None = None, found: str | None = None, remedy: str
     ) -> ContractError:
-        """A ContractError whose `what` begins with file and line."""
-        return ContractError(f"{self}: {problem}", expected=expected, found=found, remedy=remedy)
+        """A ContractError whose `what` is `file:line: path: problem`, without a path at the top."""
+        where = f"{self}: {self.path}" if self.at else str(self)
+        return ContractError(f"{where}: {problem}", expected=expected, found=found, remedy=remedy)
 
     def unknown(self, kind: str, name: object, known: Sequence[str]) -> ContractError:
         """The error for a name that is none of the known ones; names the nearest."""
         nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
         listed = ", ".join(known) or "none"
-        remedy = f"Did you mean {nearest[0]!r}?" if nearest else f"Remove it; known here: {listed}."
+        remedy = f"Did you mean {nearest[0]!r}?" if nearest else "Write one of these, or remove it."
         return self.error(f"unknown {kind} {str(name)!r}", expected=f"one of {listed}", remedy=remedy)
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if _WORD.fullmatch(part) else f"[{json.dumps(part, ensure_ascii=False)}]"
 
 
 def _invalid(path: Path, text: str, error: yaml.YAMLError) -> ContractError:

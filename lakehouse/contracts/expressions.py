@@ -6,7 +6,7 @@ exist. Running SQL on data does not belong here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 
 import duckdb
@@ -21,7 +21,9 @@ from lakehouse.tables.sql import quote
 from lakehouse.tables.types import duckdb_type
 
 OBJECT = "{object}"
-"""Stands for the contract's own table in a query (ODCS, "Data Quality", SQL)."""
+"""Stands for the contract's own table in a query (ODCS, "Data Quality", SQL): the rows that are to be published."""
+PUBLISHED = "{published}"
+"""Stands for the same table as it is on main: what its readers see now, no rows before the first publication."""
 
 
 def check_predicate(sql: str, columns: Mapping[str, Column], place: Place) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ def check_predicate(sql: str, columns: Mapping[str, Column], place: Place) -> tu
 
 def check_query(sql: str, place: Place) -> None:
     """Raises ContractError unless the text is one query; its names are checked by `check_names`."""
-    tree = _parse(sql.replace(OBJECT, "this"), place)
+    tree = _parse(sql.replace(OBJECT, "this").replace(PUBLISHED, "published"), place)
     if not isinstance(tree, exp.Query):
         raise place.error("a SQL rule is one query that gives one value", found=sql, remedy="Begin with `select`.")
     if OBJECT not in sql:
@@ -65,16 +67,30 @@ def check_query(sql: str, place: Place) -> None:
         )
 
 
-def check_names(sql: str, own: TableName, tables: Mapping[TableName, Table], place: Place) -> None:
-    """Raises ContractError when a query names a table or a column that no contract declares."""
-    query = sql.replace(OBJECT, relation(own))
+def check_names(
+    sql: str,
+    own: TableName,
+    tables: Mapping[TableName, Table],
+    place: Place,
+    unread: Collection[TableName] = (),
+) -> None:
+    """Raises ContractError when a query names a table or a column that no contract declares.
+
+    A query over one of the tables `unread` is passed over, for their columns are not known.
+    """
+    query = sql.replace(OBJECT, relation(own)).replace(PUBLISHED, relation(own))
     tree = sqlglot.parse_one(query, dialect="duckdb")
     local = {cte.alias for cte in tree.find_all(exp.CTE)}
-    declared = {str(name): name for name in tables}
-    for used in tree.find_all(exp.Table):
-        text = f"{used.db}.{used.name}" if used.db else used.name
-        if text not in declared and text not in local and isinstance(used.this, exp.Identifier):
-            raise place.unknown("table", text, list(declared))
+    declared = {str(name) for name in (*tables, *unread)}
+    named = {
+        f"{used.db}.{used.name}" if used.db else used.name
+        for used in tree.find_all(exp.Table)
+        if isinstance(used.this, exp.Identifier)
+    }
+    for text in sorted(named - local - declared):
+        raise place.unknown("table", text, sorted(declared))
+    if named & {str(name) for name in unread}:
+        return
     schema: dict[str, dict[str, object]] = {}
     for name, table in tables.items():
         columns = {column.name: "unknown" for column in table.stored_columns}

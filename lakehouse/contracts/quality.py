@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from open_data_contract_standard.model import DataQuality
 
 from lakehouse.contracts.document import Document, Place
+from lakehouse.contracts.expectations import EXPECTATIONS, check_expectation
 from lakehouse.contracts.expressions import OBJECT, check_predicate, check_query
-from lakehouse.contracts.rules import accepted_values, matches, rule_name
+from lakehouse.contracts.rules import accepted_values, matches, not_null, rule_name
 from lakehouse.contracts.types import sql_literal
+from lakehouse.contracts.words import bound_in_words
 from lakehouse.errors import ContractError
-from lakehouse.tables import Bound, Column, Comparison, Rule, Severity, TableRule, TableRuleKind
+from lakehouse.tables import Bound, Column, Comparison, Rule, RuleKind, Severity, TableRule, TableRuleKind
 from lakehouse.tables.sql import quote
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -83,45 +85,79 @@ def _metric(entry: DataQuality, subject: Subject, place: Place) -> Rule | TableR
     if entry.metric == "rowCount":
         if subject.column is not None or bound.percent:
             raise place.error("rowCount counts the rows of a table", remedy="Move it to the table's own `quality`.")
-        return TableRule("row_count", TableRuleKind.ROW_COUNT, arguments={"bound": bound})
+        said = f"the number of rows {bound_in_words(bound)}"
+        return TableRule("row_count", TableRuleKind.ROW_COUNT, arguments={"bound": bound}, description=said)
     if entry.metric == "duplicateValues":
         columns = _duplicate_columns(entry, subject, place)
         if bound in _NONE:
-            return TableRule(rule_name(*columns, "unique"), TableRuleKind.UNIQUE, columns)
-        return TableRule(rule_name(*columns, "duplicates"), TableRuleKind.DUPLICATES, columns, {"bound": bound})
+            said = f"no two rows have the same {', '.join(columns)}"
+            return TableRule(rule_name(*columns, "unique"), TableRuleKind.UNIQUE, columns, description=said)
+        said = f"the {_rows(bound)} that repeats another in {', '.join(columns)} {bound_in_words(bound)}"
+        name = rule_name(*columns, "duplicates")
+        return TableRule(name, TableRuleKind.DUPLICATES, columns, {"bound": bound}, description=said)
     if subject.column is None:
         raise place.error(f"{entry.metric} is about one column", remedy="Move it to that column's `quality`.")
-    suffix, predicate = _values(entry, subject.column, place)
+    rule = _values(entry, subject.column, place)
     if bound in _NONE:
-        return Rule(subject.named(suffix), predicate, column=subject.column.name)
-    arguments = {"predicate": predicate, "bound": bound}
-    return TableRule(subject.named(suffix), TableRuleKind.BAD_ROWS, (subject.column.name,), arguments)
+        return rule
+    arguments = {"predicate": rule.predicate, "bound": bound}
+    said = f"the {_rows(bound)} that breaks this {bound_in_words(bound)}: {rule.description}"
+    return TableRule(rule.name, TableRuleKind.BAD_ROWS, (subject.column.name,), arguments, description=said)
 
 
-def _values(entry: DataQuality, column: Column, place: Place) -> tuple[str, str]:
-    """Name and predicate of the good values of a metric."""
+def _rows(bound: Bound) -> str:
+    return "share of rows" if bound.percent else "number of rows"
+
+
+def _values(entry: DataQuality, column: Column, place: Place) -> Rule:
+    """What a metric says of good values, as if none might be bad."""
     if entry.metric == "nullValues":
         _arguments(entry, place, ())
-        return "not_null", f"{quote(column.name)} is not null"
+        return _present(column)
     if entry.metric == "missingValues":
-        arguments = _arguments(entry, place, ("missingValues",))
-        missing = _sequence(arguments.get("missingValues"), place / "arguments" / "missingValues")
-        at = place / "arguments" / "missingValues"
-        listed = [sql_literal(value, column.type, at) for value in missing if value is not None]
-        parts = [f"{quote(column.name)} is not null"] if None in missing else []
-        parts += [f"{quote(column.name)} not in ({', '.join(listed)})"] if listed else []
-        return "not_missing", " and ".join(parts)
+        return _not_missing(entry, column, place)
     arguments = _arguments(entry, place, ("validValues", "pattern"))
-    at = place / "arguments"
-    parts = []
+    at, both = place / "arguments", {"validValues", "pattern"} <= set(arguments)
+    predicates: list[str] = []
+    said: list[str] = []
+    kind, structure = RuleKind.SQL, dict[str, object]()
     if "validValues" in arguments:
         valid = _sequence(arguments["validValues"], at / "validValues")
-        parts.append(accepted_values(column, valid, at / "validValues"))
+        predicates.append(accepted_values(column, valid, at / "validValues"))
+        said.append(f"is one of {', '.join(map(str, valid))}")
+        kind, structure = RuleKind.ACCEPTED_VALUES, {"values": tuple(valid)}
     if "pattern" in arguments:
-        parts.append(matches(column, arguments["pattern"], at / "pattern"))
-    if not parts:
+        predicates.append(matches(column, arguments["pattern"], at / "pattern"))
+        said.append(f"matches {arguments['pattern']}")
+        kind, structure = RuleKind.PATTERN, {"pattern": arguments["pattern"]}
+    if not predicates:
         raise place.error("invalidValues does not say which values are valid", remedy="Add `validValues` or `pattern`.")
-    return ("accepted_values" if "validValues" in arguments else "pattern"), " and ".join(parts)
+    return Rule(
+        rule_name(column.name, "accepted_values" if "validValues" in arguments else "pattern"),
+        " and ".join(predicates),
+        column=column.name,
+        description=f"{column.name} {' and '.join(said)}",
+        kind=RuleKind.SQL if both else kind,
+        arguments={} if both else structure,
+    )
+
+
+def _not_missing(entry: DataQuality, column: Column, place: Place) -> Rule:
+    at = place / "arguments" / "missingValues"
+    missing = _sequence(_arguments(entry, place, ("missingValues",)).get("missingValues"), at)
+    listed = [sql_literal(value, column.type, at) for value in missing if value is not None]
+    name = rule_name(column.name, "not_missing")
+    if not listed:
+        return replace(_present(column), name=name)
+    parts = [not_null(column.name)] if None in missing else []
+    parts += [f"{quote(column.name)} not in ({', '.join(listed)})"]
+    said = f"{column.name} is none of {', '.join('NULL' if value is None else repr(value) for value in missing)}"
+    return Rule(name, " and ".join(parts), column=column.name, description=said)
+
+
+def _present(column: Column) -> Rule:
+    name, said = rule_name(column.name, "not_null"), f"{column.name} is there"
+    return Rule(name, not_null(column.name), column=column.name, description=said, kind=RuleKind.NOT_NULL)
 
 
 def _duplicate_columns(entry: DataQuality, subject: Subject, place: Place) -> tuple[str, ...]:
@@ -167,17 +203,26 @@ def _custom(entry: DataQuality, subject: Subject, place: Place) -> Rule | TableR
         return Rule(_named(entry, place), predicate.strip(), column=column)
     if entry.engine != "greatExpectations":
         raise (place / "engine").unknown("engine", entry.engine, _ENGINES)
+    return _expectation(implementation, subject, at)
+
+
+def _expectation(implementation: Mapping[str, object], subject: Subject, at: Place) -> TableRule:
     name, kwargs = implementation.get("type"), implementation.get("kwargs", {})
-    if not isinstance(name, str) or not name.startswith("expect_") or not isinstance(kwargs, dict):
+    if not isinstance(name, str) or not isinstance(kwargs, dict) or set(implementation) - {"type", "kwargs"}:
         raise at.error(
-            "not an expectation", expected="{type: expect_..., kwargs: {...}}", remedy="State the expectation's type."
+            "not an expectation", expected="{type: expect_..., kwargs: {...}}", remedy="State these two, and no others."
         )
     if subject.column is not None:
+        if name in EXPECTATIONS and "column" not in EXPECTATIONS[name].known:
+            raise at.error(f"{name} is not about one column", remedy="Move it to the table's own `quality`.")
         kwargs = {"column": subject.column.name, **kwargs}
+    check_expectation(name, kwargs, at)
     columns: list[str] = []
-    for key in _COLUMN_ARGUMENTS:
-        value = kwargs.get(key, [])
-        columns += known_columns(value if isinstance(value, list) else [value], subject.columns, at)
+    for key in [known for known in _COLUMN_ARGUMENTS if known in kwargs]:
+        value, there = kwargs[key], at / "kwargs" / key
+        if not isinstance(value, list) and value not in subject.columns:
+            raise there.unknown("column", value, list(subject.columns))
+        columns += known_columns(value, subject.columns, there) if isinstance(value, list) else [value]
     arguments = {"type": name, "kwargs": kwargs}
     return TableRule(subject.named(name), TableRuleKind.EXPECTATION, tuple(columns), arguments)
 

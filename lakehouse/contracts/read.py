@@ -6,7 +6,7 @@ The path says domain, layer and name. What one file means stands in `compile.py`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lakehouse.contracts.compile import Compiled, compile_table
@@ -51,21 +51,55 @@ class Declarations(Mapping[TableName, Table]):
 
 def read_tables(folders: Sequence[Path]) -> Declarations:
     """Read every contract below the folders. Raises ContractError, with `file:line`, for the first mistake."""
-    found: dict[TableName, Compiled] = {}
-    for folder in folders:
-        for path in _files(folder):
-            compiled = _read(folder, path)
-            name = compiled.table.name
-            if name in found:
-                raise ContractError(
-                    f"{path}:1: a second contract for {name}",
-                    found=f"the first in {found[name].table.file}",
-                    remedy="Remove one of the two files, or rename one table.",
-                )
-            found[name] = compiled
-    declared = Declarations(compiled.table for compiled in found.values())
-    _link(found.values(), declared)
+    declared, mistakes = read_all(folders)
+    if mistakes:
+        raise mistakes[0]
     return declared
+
+
+def read_all(folders: Sequence[Path]) -> tuple[Declarations, tuple[ContractError, ...]]:
+    """The tables of the contracts that compile, and the mistakes of all of them, file by file, then between files."""
+    found: dict[TableName, Compiled] = {}
+    broken: set[TableName] = set()
+    mistakes: list[ContractError] = []
+    for folder in folders:
+        try:
+            files = _files(folder)
+        except ContractError as error:
+            mistakes.append(error)
+            continue
+        for path in files:
+            try:
+                name = _name(folder, path)
+                if name in found:
+                    raise _second(path, name, found[name])
+                broken.add(name)
+                found[name] = _read(path, name, path.relative_to(folder).parts[0])
+                broken.remove(name)
+                mistakes += found[name].mistakes
+            except ContractError as error:
+                mistakes.append(error)
+    declared = Declarations(compiled.table for compiled in found.values())
+    return declared, (*mistakes, *_unlinked(found.values(), declared, broken))
+
+
+def read_version(path: Path, place: Path) -> Table:
+    """One contract by itself, from wherever its file is, as that of the table whose contract stands at `place`.
+
+    What it says about other tables is not checked. Raises ContractError.
+    """
+    compiled = _read(path, _name(place.parents[2], place), place.parents[1].name)
+    if compiled.mistakes:
+        raise compiled.mistakes[0]
+    return compiled.table
+
+
+def _second(path: Path, name: TableName, first: Compiled) -> ContractError:
+    return ContractError(
+        f"{path}:1: a second contract for {name}",
+        found=f"the first in {first.table.file}",
+        remedy="Remove one of the two files, or rename one table.",
+    )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -76,7 +110,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".yml"} and path.name[0] != ".")
 
 
-def _read(folder: Path, path: Path) -> Compiled:
+def _name(folder: Path, path: Path) -> TableName:
+    """The table that a file's place says."""
     parts = path.relative_to(folder).with_suffix("").parts
     if len(parts) != _DEPTH or path.suffix != ".yaml":
         raise ContractError(
@@ -96,17 +131,26 @@ def _read(folder: Path, path: Path) -> Compiled:
             raise ContractError(
                 f"{path}:1: {word!r} is not a name", expected="a-z, 0-9 and _, a letter first", remedy="Rename it."
             )
+    return TableName(Layer(layer), table)
+
+
+def _read(path: Path, name: TableName, domain: str) -> Compiled:
     document = Document.read(path)
-    return compile_table(parse_contract(document), TableName(Layer(layer), table), domain, document.top)
+    return compile_table(parse_contract(document), name, domain, document.top)
 
 
-def _link(compiled: Iterable[Compiled], declared: Declarations) -> None:
-    """Check what a contract says about other tables, once all of them are known."""
+def _unlinked(
+    compiled: Iterable[Compiled], declared: Declarations, broken: Collection[TableName]
+) -> Iterator[ContractError]:
+    """The mistakes in what contracts say about other tables; of tables whose contract is `broken` nothing is known."""
     columns = {name: tuple(column.name for column in table.stored_columns) for name, table in declared.items()}
     for one in compiled:
         for rule in one.table.table_rules:
             place = one.places[rule.name]
-            if rule.kind is TableRuleKind.RELATIONSHIP:
-                check_target(rule, columns, place)
-            elif rule.kind is TableRuleKind.SQL:
-                check_names(str(rule.arguments["query"]), one.table.name, declared, place / "query")
+            try:
+                if rule.kind is TableRuleKind.RELATIONSHIP and rule.arguments["to"] not in broken:
+                    check_target(rule, columns, place)
+                elif rule.kind is TableRuleKind.SQL:
+                    check_names(str(rule.arguments["query"]), one.table.name, declared, place / "query", broken)
+            except ContractError as error:
+                yield error

@@ -13,7 +13,7 @@ from open_data_contract_standard.model import SchemaProperty
 from lakehouse.contracts.document import Place
 from lakehouse.contracts.expressions import ask_duckdb
 from lakehouse.contracts.types import FLOATS, INTEGERS, MOMENTS, NUMBERS, family, sql_literal
-from lakehouse.tables import Column, Rule
+from lakehouse.tables import Column, Rule, RuleKind
 from lakehouse.tables.sql import literal, quote
 
 _LIMITS = {
@@ -33,6 +33,7 @@ def column_rules(prop: SchemaProperty, column: Column, place: Place) -> Iterator
             not_null(column.name),
             column=column.name,
             description=f"{column.name} is there",
+            kind=RuleKind.NOT_NULL,
         )
     if prop.enum is not None:
         listed = [entry.value for entry in prop.enum]
@@ -41,6 +42,8 @@ def column_rules(prop: SchemaProperty, column: Column, place: Place) -> Iterator
             accepted_values(column, listed, place / "enum"),
             column=column.name,
             description=f"{column.name} is one of {', '.join(map(str, listed))}",
+            kind=RuleKind.ACCEPTED_VALUES,
+            arguments={"values": tuple(listed)},
         )
     yield from _option_rules(prop.logicalTypeOptions or {}, column, place / "logicalTypeOptions")
 
@@ -80,20 +83,30 @@ def _option_rules(options: Mapping[str, object], column: Column, place: Place) -
         at = place / key
         if key not in known:
             raise at.unknown(f"option of a {column.type} column", key, known)
+        kind, arguments = RuleKind.SQL, dict[str, object]()
         if key in _LIMITS:
             sign, name = _LIMITS[key]
             predicate = _limit(column, sign, value, at)
+            kind, arguments = RuleKind.LIMIT, {"sign": sign, "bound": value}
         elif key in _LENGTHS:
             sign, name = _LENGTHS[key]
             predicate = f"length({quote(column.name)}) {sign} {_whole(value, at)}"
+            kind, arguments = RuleKind.LENGTH, {"sign": sign, "length": value}
         elif key == "pattern":
             name, predicate = "pattern", matches(column, value, at)
+            kind, arguments = RuleKind.PATTERN, {"pattern": value}
         elif key == "multipleOf":
             name, predicate = "multiple_of", f"{quote(column.name)} % {_positive(value, column, at)} = 0"
         else:
             continue
+        description = f"{column.name}: {key} {value}"
         yield Rule(
-            rule_name(column.name, name), predicate, column=column.name, description=f"{column.name}: {key} {value}"
+            rule_name(column.name, name),
+            predicate,
+            column=column.name,
+            description=description,
+            kind=kind,
+            arguments=arguments,
         )
 
 

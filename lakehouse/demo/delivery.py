@@ -5,7 +5,7 @@ What a line looks like does not belong here (`payments.py`). A file appears unde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from lakehouse.demo.calendar import Scale, day_number, day_of, randomness
 from lakehouse.demo.orders import Order, orders_of, paid_on
-from lakehouse.demo.payments import Line, Payment, damaged_lines, line
+from lakehouse.demo.payments import Line, Payment, corrected, damaged_lines, in_cents, line
 from lakehouse.demo.schema import AMOUNTS
 from lakehouse.storage import Store
 
@@ -54,6 +54,23 @@ class Delivery:
                     name = f"payments-{day_of(day)}-late-{self._late_files(connection, day) + 1}.jsonl"
                     written.append(self._write(connection, name, map(line, self._payments(connection, unsent))))
         return written
+
+    def send_in_cents(self, path: str) -> int:
+        """A file again, as a provider sends it who takes cents for units of the currency; how many lines it has."""
+        return self._send_again(path, in_cents)
+
+    def send_corrected(self, path: str) -> int:
+        """A file that came in cents, as it ought to be; any other as it is. How many lines it has."""
+        return self._send_again(path, corrected)
+
+    def _send_again(self, path: str, change: Callable[[str], str]) -> int:
+        with self._landing.open(path) as file:
+            before = file.read().decode()
+        lines = [change(text) for text in before.splitlines()]
+        after = "".join(f"{text}\n" for text in lines)
+        if after != before:
+            self._landing.put(path, after.encode())
+        return len(lines)
 
     def _write_day(self, connection: Connection, day: int) -> str:
         payments = self._payments(connection, paid_on(self._seed, self._scale, day))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from random import Random
 
 _SHARE = 0.003
+_UNKNOWN = "XXX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,16 @@ def line(payment: Payment, defect: str | None = None) -> Line:
     return Line(json.dumps(fields), payment, defect)
 
 
+def in_cents(text: str) -> str:
+    """A line whose amount is in cents, as a provider sends it by mistake; one without a good amount stays as it is."""
+    return _with_amount(text, lambda amount: f"{Decimal(amount) * 100:.0f}" if "." in amount else amount)
+
+
+def corrected(text: str) -> str:
+    """A line as it was before `in_cents`."""
+    return _with_amount(text, lambda amount: amount if "." in amount else f"{Decimal(amount) / 100:.2f}")
+
+
 def damaged_lines(payments: Sequence[Payment], sent_before: Sequence[Payment], rng: Random, number: int) -> list[Line]:
     """The lines of a day's file. A small shop has each defect once a week, a large one in 0.3 % of its lines."""
     count = [_count(len(payments), number, weekday) for weekday in range(5)]
@@ -65,12 +76,22 @@ def damaged_lines(payments: Sequence[Payment], sent_before: Sequence[Payment], r
         elif place in no_amount:
             lines.append(line(replace(payment, amount=None), "no_amount"))
         elif place in unknown:
-            lines.append(line(replace(payment, currency="XXX"), "unknown_currency"))
+            lines.append(line(replace(payment, currency=_UNKNOWN), "unknown_currency"))
         else:
             lines.append(line(payment))
     lines += [line(payments[place], "repeated") for place in sorted(again)]
     lines += [line(payment, "repeated") for payment in rng.sample(sent_before, min(len(sent_before), count[4]))]
     return lines
+
+
+def _with_amount(text: str, change: Callable[[str], str]) -> str:
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return text
+    if "amount" not in fields or fields["currency"] == _UNKNOWN:
+        return text
+    return json.dumps({**fields, "amount": change(fields["amount"])})
 
 
 def _count(payments: int, number: int, weekday: int) -> int:

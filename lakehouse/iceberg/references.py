@@ -30,16 +30,24 @@ class References(Opened):
         """Make a branch at main's head; one that is there stays as it is. Raises CommitConflict, BranchMissing."""
         refs.create_branch(self._load(), self.name, branch)
 
-    def publish(self, branch: str, *, windows: Sequence[Window] | None = None, audit: Audit | None = None) -> Commit:
+    def publish(
+        self,
+        branch: str,
+        *,
+        windows: Sequence[Window] | None = None,
+        audit: Audit | None = None,
+        judged: int | None = None,
+    ) -> Commit:
         """Bring a branch to main and drop it, or only these windows of it and keep the rest.
 
-        The whole branch, as it is now, must have been audited. If main moved since it was made, appends are put on top
-        of main and `audit`, which reads the branch and raises what it finds, is called again; three times at most.
+        The whole branch must have been audited, as it was at the snapshot `judged` (default: as it is now). If main
+        moved since it was made, appends are put on top of main and `audit`, which reads the branch and raises what it
+        finds, is called again; three times at most.
         Raises PublishConflict (the branch is kept), BranchMissing, CommitError.
         """
         if windows is not None:
             return publish_windows(self._load(), self.name, branch, windows)
-        return publish(self._load(), self.name, branch, audit)
+        return publish(self._load(), self.name, branch, audit, judged)
 
     def rebase(self, branch: str) -> Commit:
         """Put a branch's appends on top of main's head. It has to be audited again. Raises PublishConflict."""

@@ -4,7 +4,18 @@ Where rows come from is `sources/`; how a commit is made is `iceberg/`; models o
 """
 
 from lakehouse.ingest.door import Door, Split, split
-from lakehouse.ingest.load import LoadResult, load
+from lakehouse.ingest.findings import load_findings, quarantined
+from lakehouse.ingest.load import LoadResult, attempt_load, load
 from lakehouse.ingest.quarantine import quarantine_table
 
-__all__ = ["Door", "LoadResult", "Split", "load", "quarantine_table", "split"]
+__all__ = [
+    "Door",
+    "LoadResult",
+    "Split",
+    "attempt_load",
+    "load",
+    "load_findings",
+    "quarantine_table",
+    "quarantined",
+    "split",
+]

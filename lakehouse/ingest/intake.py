@@ -6,7 +6,8 @@ before the files are committed: there the counts are compared, the limit is held
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -14,9 +15,9 @@ import pyarrow.compute as pc
 import structlog
 
 from lakehouse.errors import LoadRejected
-from lakehouse.iceberg import Lake, SnapshotInfo
+from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
-from lakehouse.ingest.quarantine import Rejects, State, quarantine_table
+from lakehouse.ingest.quarantine import Broken, Rejects, State, quarantine_table
 from lakehouse.sources import Extract
 from lakehouse.tables import Table, Window
 from lakehouse.tables.window import spans
@@ -25,6 +26,7 @@ from lakehouse.telemetry import Meter
 _log = structlog.get_logger(__name__)
 
 _COUNTS = "lakehouse.rows-"
+_BY_RULE = "lakehouse.rejected-by-rule"
 _GIVE_UP = 100_000
 """So many rejected records, if they are more than the limit allows so far, end a load that would fail anyway."""
 
@@ -47,6 +49,7 @@ class Intake:
         self._began_at, self._run_key = began_at, run_key
         self._days: set[date] = set()
         self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = 0
+        self.broken: Mapping[str, Broken] = rejects.by_rule
         # Filled at the end of `batches`; the commit reads it after that.
         self.summary: dict[str, str] = {"lakehouse.extracted-at": began_at.isoformat()}
 
@@ -71,11 +74,16 @@ class Intake:
         meter.finish()
         self._finish()
 
-    def take_over(self, snapshots: Sequence[SnapshotInfo]) -> None:
-        """Take the counts of the snapshot that this load made already, when it was run before."""
-        summary = next((one.summary for one in snapshots if one.run_key == self._run_key), {})
+    def take_over(self, target: LakeTable, branch: str) -> None:
+        """Take what the snapshot on the branch says, which this load made when it was run before: counts and days."""
+        summary = next((one.summary for one in target.snapshots(branch) if one.run_key == self._run_key), {})
         for name in ("read", "published", "quarantined", "seen"):
             setattr(self, f"rows_{name}", int(summary.get(_COUNTS + name, 0)))
+        self.broken = {rule: Broken(rows) for rule, rows in json.loads(summary.get(_BY_RULE, "{}")).items()}
+        if self._table.window_column is not None:
+            mine = f"_run_key = '{self._run_key}'"
+            for batch in target.scan(columns=[self._table.window_column], where=mine, at=branch):
+                self._days |= self._days_of(pa.Table.from_batches([batch]))
 
     def _finish(self) -> None:
         self._require_all()
@@ -85,6 +93,8 @@ class Intake:
         self.rows_quarantined, self.rows_seen = stored.added, stored.seen
         for name in ("read", "published", "quarantined", "seen"):
             self.summary[_COUNTS + name] = str(getattr(self, f"rows_{name}"))
+        if self.broken:
+            self.summary[_BY_RULE] = json.dumps({rule: broken.rows for rule, broken in sorted(self.broken.items())})
 
     def _require_all(self) -> None:
         split = self.rows_published + self._rejects.count

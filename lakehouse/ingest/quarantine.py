@@ -7,10 +7,11 @@ those that are there and adds only the others. What is wrong with a record is de
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,9 @@ import pyarrow as pa
 
 from lakehouse.iceberg import Lake, arrow_schema
 from lakehouse.tables import Column, Layer, Table, TableName
+
+_EXAMPLES = 10
+"""So many records that break a rule are kept to be shown."""
 
 
 class State(StrEnum):
@@ -77,6 +81,20 @@ def reject_id(source: str, payload: bytes) -> str:
     return hashlib.sha256(source.encode() + b"\0" + payload).hexdigest()
 
 
+@dataclass
+class Broken:
+    """How many of a load's records broke one rule, and some of them: where each came from, and the values at fault."""
+
+    rows: int = 0
+    examples: list[Mapping[str, str | None]] = field(default_factory=list)
+
+    def add(self, source: str, found: str | None) -> None:
+        """Count one record; `found` is its JSON object of values."""
+        self.rows += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append({"_source": source, **json.loads(found or "{}")})
+
+
 @dataclass(frozen=True)
 class Stored:
     """How many rejected records were added, and how many were there already (or came twice)."""
@@ -92,6 +110,7 @@ class Rejects:
         self._file = file
         self._writer: pa.RecordBatchStreamWriter | None = None
         self.count = 0
+        self.by_rule: dict[str, Broken] = {}
 
     def add(self, rejected: pa.Table) -> None:
         """Keep these, which have the schema of quarantine tables."""
@@ -101,6 +120,10 @@ class Rejects:
             self._writer = pa.ipc.new_stream(self._file, QUARANTINE_SCHEMA)
         self._writer.write_table(rejected)
         self.count += rejected.num_rows
+        columns = (rejected.column(name).to_pylist() for name in ("broken_rules", "source", "found"))
+        for rules, source, found in zip(*columns, strict=True):
+            for rule in json.loads(rules):
+                self.by_rule.setdefault(rule, Broken()).add(source, found)
 
     def store(self, lake: Lake, table: Table, state: State, run_key: str) -> Stored:
         """Add those that the quarantine does not have yet, in one commit; none if there are none."""

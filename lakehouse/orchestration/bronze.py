@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from lakehouse.orchestration import s3
+from lakehouse.orchestration.checks import check_result, held_sentence, rule_checks
 from lakehouse.orchestration.metadata import table_metadata
 from lakehouse.orchestration.specs import source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
-from lakehouse.tables import Layer, Table
+from lakehouse.tables import Layer, Rule, Table, TableRule
+from lakehouse.tables.load_check import LoadCheck
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
-    from lakehouse.iceberg import Lake
     from lakehouse.ingest import LoadResult
+    from lakehouse.quality.finding import Finding
 
-BALANCE = "every_row_accounted_for"
-QUARANTINE = "no_row_quarantined"
 WINDOWS = "lakehouse/changed_days"
 
 
@@ -35,83 +35,103 @@ def source_assets(settings: Settings, declarations: "Declarations") -> list[dg.A
 
 def bronze_assets(settings: Settings, declarations: "Declarations") -> list[dg.AssetsDefinition]:
     """One asset a bronze table."""
-    return [_bronze_asset(settings, table) for table in declarations.values() if table.name.layer is Layer.BRONZE]
+    return [
+        _bronze_asset(settings, declarations, table)
+        for table in declarations.values()
+        if table.name.layer is Layer.BRONZE
+    ]
 
 
-def _bronze_asset(settings: Settings, table: Table) -> dg.AssetsDefinition:
+def _bronze_asset(settings: Settings, declarations: "Declarations", table: Table) -> dg.AssetsDefinition:
     needed = s3.resource_keys(settings, table)
 
     @dg.multi_asset(
         name="__".join(table.name.key),
         specs=[table_spec(table, [source_key(table)], kind="python")],
-        check_specs=_check_specs(table),
+        check_specs=[*_load_checks(table), *rule_checks(table)],
+        # Its checks can be run without it.
+        can_subset=True,
         pool=str(table.name),
         required_resource_keys=needed,
     )
     def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        from lakehouse.iceberg import Lake
-        from lakehouse.ingest import load
         from lakehouse.telemetry import run_logs
 
         with run_logs(json=settings.json_logs, run_id=context.run.run_id, asset=str(table.name)):
-            lake = Lake.open(settings)
-            client = s3.client(context) if needed else None
-            result = load(settings, lake, table, run_id=context.run.run_id, s3=client)
-            context.log.info(_sentence(table, result))
-            context.log_event(_observed(table, result))
-            yield from _check_results(table, result, _rows_waiting(lake, table))
-            snapshot_id = result.commit.snapshot_id if result.commit else None
-            metadata = table_metadata(table, lake.table(table.name), seconds=result.seconds, snapshot_id=snapshot_id)
-            yield dg.MaterializeResult(
-                asset_key=table_key(table.name), metadata={**metadata, **_load_metadata(table, result)}
-            )
+            if context.selected_asset_keys:
+                yield from _load(settings, declarations, table, context)
+            else:
+                yield from _judge(settings, declarations, table, context)
 
     return load_table
 
 
-def _check_specs(table: Table) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            BALANCE,
+def _load(
+    settings: Settings, declarations: "Declarations", table: Table, context: dg.AssetExecutionContext
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """Load what is new; every check is told before the table. Raises dg.Failure when a blocking rule holds it back."""
+    from lakehouse.iceberg import Lake
+    from lakehouse.ingest import attempt_load, load_findings
+    from lakehouse.orchestration.recorded import record_step
+    from lakehouse.quality.gate import Gate
+
+    lake = Lake.open(settings)
+    gate = Gate(settings, lake, declarations)
+    client = s3.client(context) if s3.resource_keys(settings, table) else None
+    result = attempt_load(settings, lake, table, run_id=context.run.run_id, s3=client, gate=gate)
+    context.log.info(_sentence(table, result))
+    context.log_event(_observed(table, result))
+    published = set() if result.held else {table.name}
+    record = record_step(settings, lake, gate, context, findings=result.findings, published=published)
+    found = {finding.rule: finding for finding in load_findings(lake, table, result)}
+    yield from _told(found, context, record.pages.get(table.name))
+    if result.held is not None:
+        raise dg.Failure(str(result.held), allow_retries=False)
+    snapshot_id = result.commit.snapshot_id if result.commit else None
+    metadata = table_metadata(table, lake.table(table.name), seconds=result.seconds, snapshot_id=snapshot_id)
+    yield dg.MaterializeResult(asset_key=table_key(table.name), metadata={**metadata, **_load_metadata(table, result)})
+    record.raise_trouble()
+
+
+def _judge(
+    settings: Settings, declarations: "Declarations", table: Table, context: dg.AssetExecutionContext
+) -> Iterator[dg.AssetCheckResult]:
+    """Only checks: main is judged by the contract's rules, the door's too. The balance of a load takes a load."""
+    from lakehouse.iceberg import Lake
+    from lakehouse.ingest import quarantined
+    from lakehouse.orchestration.recorded import record_step
+    from lakehouse.quality.gate import Gate
+
+    lake = Lake.open(settings)
+    gate = Gate(settings, lake, declarations)
+    asked = {key.name for key in context.selected_asset_check_keys}
+    every: list[Rule | TableRule] = [*table.rules, *table.table_rules]
+    named = [rule.name for rule in every if rule.name in asked]
+    findings = gate.audit(table.name, rules=named) if named else ()
+    record = record_step(settings, lake, gate, context, findings=findings, published={table.name})
+    waiting = quarantined(lake, table)
+    yield from _told({finding.rule: finding for finding in (waiting, *findings)}, context, record.pages.get(table.name))
+    broken = held_sentence(findings)
+    if broken:
+        raise dg.Failure(f"{broken}. Main of {table.name} shows these rows.", allow_retries=False)
+    record.raise_trouble()
+
+
+def _told(
+    found: "dict[str, Finding]", context: dg.AssetExecutionContext, page: str | None
+) -> Iterator[dg.AssetCheckResult]:
+    names = (key.name for key in context.selected_asset_check_keys)
+    yield from (check_result(found[name], page=page) for name in sorted(names) if name in found)
+
+
+def _load_checks(table: Table) -> Iterator[dg.AssetCheckSpec]:
+    for check in LoadCheck:
+        yield dg.AssetCheckSpec(
+            check.value,
             asset=table_key(table.name),
-            blocking=True,
-            description="Rows read = rows published + rows quarantined + rows seen before.",
-        ),
-        dg.AssetCheckSpec(
-            QUARANTINE,
-            asset=table_key(table.name),
-            description="No row waits in the quarantine table: none of this load, and none of the loads before.",
-        ),
-    ]
-
-
-def _rows_waiting(lake: "Lake", table: Table) -> int:
-    from lakehouse.ingest import quarantine_table
-
-    name = quarantine_table(table).name
-    return lake.table(name).stats().rows if lake.exists(name) else 0
-
-
-def _check_results(table: Table, result: "LoadResult", waiting: int) -> Iterator[dg.AssetCheckResult]:
-    key = table_key(table.name)
-    counted = result.rows_published + result.rows_quarantined + result.rows_seen
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name=BALANCE,
-        passed=result.rows_read == counted,
-        metadata={"rows_read": result.rows_read, "rows_accounted_for": counted},
-    )
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name=QUARANTINE,
-        passed=waiting == 0,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "rows_waiting": waiting,
-            "rows_quarantined": result.rows_quarantined,
-            "table": f"quarantine.{table.domain}_{table.name.table}",
-        },
-    )
+            description=check.description,
+            blocking=check is LoadCheck.BALANCE,
+        )
 
 
 def _observed(table: Table, result: "LoadResult") -> dg.AssetObservation:
@@ -136,7 +156,8 @@ def _load_metadata(table: Table, result: "LoadResult") -> dict[str, Any]:
 
 
 def _sentence(table: Table, result: "LoadResult") -> str:
+    became = "staged" if result.held else "published"
     return (
-        f"{table.name}: read {result.rows_read:,} rows, published {result.rows_published:,}, "
+        f"{table.name}: read {result.rows_read:,} rows, {became} {result.rows_published:,}, "
         f"quarantined {result.rows_quarantined:,}, seen before {result.rows_seen:,}"
     )

@@ -28,6 +28,23 @@ LOAD_AFTER = (10, 20, 30)
 
 Say = Callable[[str], None]
 
+PAYMENTS = TableName.parse("bronze.payments")
+_JUDGED_LINES = 20
+"""A file of fewer lines is not held against the scale of the others: see the contract of bronze.payments."""
+
+
+class Stopped(TypedDict):
+    """A delivery that the gate kept out: what came, the rule that held it back, and whether gold is as it was."""
+
+    file: str
+    run_id: str
+    url: str
+    rule: str
+    severity: str
+    observed: str
+    sample: int
+    gold_unchanged: bool
+
 
 @dataclass
 class Outcome:
@@ -38,6 +55,7 @@ class Outcome:
     checks: dict[tuple[TableName, str], tuple[bool, str]] = field(default_factory=dict)
     failures: list[StepFailure] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    stopped: Stopped | None = None
 
     def add(self, report: RunReport) -> bool:
         """Take a run in; say whether it succeeded."""
@@ -79,18 +97,24 @@ class DemoRuns:
     def __init__(self, settings: Settings, defs: dg.Definitions, declarations: Declarations) -> None:
         self._settings = settings
         self._defs = defs
+        self._declarations = declarations
         self._tables = [table for table in declarations.values() if table.domain == DOMAIN]
         self._views = [spec.key for spec in defs.resolve_all_asset_specs() if spec.group_name == f"{DOMAIN}_staging"]
 
     def first_days(self, shop: Shop, days: int, say: Say) -> Outcome:
-        """Bring the shop to day `days`, loading after day 10, 20 and 30; one that is there already is loaded again."""
+        """Bring the shop to day `days`, loading after day 10, 20 and 30; one that is there already is loaded again.
+
+        The last time, where gold is there to be protected, the newest payment file first comes with a mistake in it.
+        """
         outcome = Outcome()
         stops = [day for day in sorted({*LOAD_AFTER, days}) if shop.day < day <= days] or [shop.day]
         with open_instance(self._settings) as instance:
             for stop in stops:
                 if stop > shop.day:
                     say(f"the shop lives to day {stop}")
-                    shop.advance(stop - shop.day)
+                    files = shop.advance(stop - shop.day)
+                    if stop == stops[-1] and files and outcome.runs:
+                        self._bad_delivery(instance, shop, files[-1], outcome, say)
                 if not self._load(instance, outcome, say, everything=stop == stops[-1]):
                     break
         return outcome
@@ -103,6 +127,54 @@ class DemoRuns:
         with open_instance(self._settings) as instance:
             self._load(instance, outcome, say, everything=False)
         return outcome
+
+    def _bad_delivery(self, instance: dg.DagsterInstance, shop: Shop, file: str, outcome: Outcome, say: Say) -> None:
+        """The provider sends a file whose amounts are in cents; it is loaded, stopped, and sent again as it should be.
+
+        Its run stays in the instance as failed. A file of a shop so small that none would notice is left as it is.
+        """
+        try:
+            if shop.send_in_cents(file) < _JUDGED_LINES:
+                return
+            say(f"{file} comes with amounts in cents")
+            before = self._gold_heads()
+            report = run_tables(self._defs, instance, [PAYMENTS])
+            outcome.runs.append(report.run_id)
+            outcome.seconds[PAYMENTS] = sum(report.seconds.values())
+            outcome.stopped = self._stopped(file, report, before)
+        finally:
+            shop.send_corrected(file)
+        if outcome.stopped is None:
+            reason = f"{file} came with amounts in cents, and no rule of {PAYMENTS} stopped it"
+            outcome.failures.append(StepFailure("the demo", reason, finding=False))
+        else:
+            say(f"{PAYMENTS} is held: {outcome.stopped['rule']}, {outcome.stopped['observed']}")
+            say("the provider sends the file again, as it ought to be")
+
+    def _stopped(self, file: str, report: RunReport, before: dict[str, int]) -> Stopped | None:
+        from lakehouse.quality.report import report as last_results
+
+        results = last_results(self._settings, self._declarations, names=[PAYMENTS]).results
+        found = next((one for one in results if one.blocks and one.run_id == report.run_id), None)
+        if found is None or report.success:
+            return None
+        return Stopped(
+            file=file,
+            run_id=report.run_id,
+            url=f"http://{self._settings.ui.host}:{self._settings.ui.port}/runs/{report.run_id}",
+            rule=f"{found.table}.{found.rule}",
+            severity=found.severity.value,
+            observed=found.observed,
+            sample=len(found.sample),
+            gold_unchanged=before == self._gold_heads(),
+        )
+
+    def _gold_heads(self) -> dict[str, int]:
+        """The snapshots of gold that everybody sees."""
+        from lakehouse.iceberg import Lake
+
+        lake = Lake.open(self._settings)
+        return {str(name): lake.table(name).snapshots()[0].id for name in self._names({Layer.GOLD})}
 
     def _load(self, instance: dg.DagsterInstance, outcome: Outcome, say: Say, *, everything: bool) -> bool:
         say("loading bronze")
@@ -159,11 +231,12 @@ class TableFigures(TypedDict):
 
 
 class Figures(TypedDict):
-    """`demo.json`."""
+    """`demo.json`. `stopped` is None where no bad delivery was part of the demo."""
 
     seconds: float
     tables: list[TableFigures]
     checks: dict[str, int]
+    stopped: Stopped | None
 
 
 def summary(settings: Settings, outcome: Outcome) -> Figures:
@@ -184,7 +257,12 @@ def summary(settings: Settings, outcome: Outcome) -> Figures:
                 "seconds": round(outcome.seconds[name], 2),
             }
         )
-    return {"seconds": round(time.monotonic() - outcome.started, 1), "tables": tables, "checks": outcome.count()}
+    return {
+        "seconds": round(time.monotonic() - outcome.started, 1),
+        "tables": tables,
+        "checks": outcome.count(),
+        "stopped": outcome.stopped,
+    }
 
 
 def _hull(windows: Iterable[Window]) -> Window | None:

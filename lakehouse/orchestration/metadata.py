@@ -5,7 +5,7 @@ Figures are measured elsewhere and passed in, or read from the table just writte
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,14 @@ def preview(table: Table, rows: pa.Table) -> str:
         [_cell(row[name], masked=name in table.personal_columns) for name in names]
         for row in rows.slice(0, PREVIEW_ROWS).to_pylist()
     )
-    lines = (" | ".join(cells) for cells in (names, ["---"] * len(names), *shown))
-    return "\n".join(f"| {line} |" for line in lines)
+    return _lines(names, shown)
+
+
+def markdown_table(rows: Sequence[Mapping[str, str | None]]) -> str:
+    """Rows of text as a Markdown table, as they are but for their length; NULL is told from an empty text."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = ([_shown(row[name]) if name in row else "" for name in names] for row in rows)
+    return _lines(names, cells)
 
 
 def rows_by_day(settings: Settings, table: Table, stored: LakeTable, window: Window) -> dict[date, int]:
@@ -77,10 +83,19 @@ def rows_by_day(settings: Settings, table: Table, stored: LakeTable, window: Win
     return {day: counted.get(day, 0) for day in window.days}
 
 
+def _lines(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (" | ".join(cells) for cells in (names, ["---"] * len(names), *rows))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
 def _cell(value: object, *, masked: bool) -> str:
     if value is None:
         return ""
-    if masked:
-        return _MASK
-    text = str(value).replace("|", "\\|").replace("\n", " ")
+    return _MASK if masked else _shown(str(value))
+
+
+def _shown(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    text = text.replace("|", "\\|").replace("\n", " ")
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -18,7 +18,7 @@ from lakehouse.orchestration.specs import table_key
 from lakehouse.tables import TableName, Window
 
 # Dagster does not offer the class that a failed blocking check raises.
-_FINDINGS = {errors.LoadRejected.__name__, "DagsterAssetCheckFailedError"}
+_FINDINGS = {errors.LoadRejected.__name__, errors.AuditFailed.__name__, "DagsterAssetCheckFailedError"}
 _STRANGE = "This is not an error that we know: the log of the run, in the UI, says where it came from."
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -27,7 +27,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class StepFailure:
     """Why a step ended badly, in one sentence that names the remedy.
 
-    A finding is what the work is there to find: a check that blocks, a load with too many bad rows. Anything else, a
+    A finding is what the work is there to find: a rule that blocks, a load with too many bad rows. Anything else, a
     source that does not answer or SQL that fails, is an error.
     """
 

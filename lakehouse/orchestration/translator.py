@@ -1,4 +1,4 @@
-"""dbt's nodes as Dagster specs: a model is its contract's table; a staging view is a view; a test is a check.
+"""dbt's nodes as Dagster specs: a model is its contract's table; a staging view is a view; a written test is a check.
 
 How dbt is run belongs in `models.py`.
 """
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NODE = "lakehouse/dbt_node"
 """Metadata key under which a check keeps the unique id of its dbt test."""
+_RENDERED = {"rule", "audit"}
+"""Keys of a test's meta that name the contract's rules which it stands for."""
 
 
 class ContractTranslator(DagsterDbtTranslator):
@@ -47,15 +49,15 @@ class ContractTranslator(DagsterDbtTranslator):
     def get_asset_check_spec(
         self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetCheckSpec | None:
-        """A test as a check, named as the contract's rule, that remembers which test it is and says what it demands."""
-        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
-        if spec is None:
-            return None
+        """A test that somebody wrote, as a check that remembers which test it is and says what it demands.
+
+        None for what is rendered from a contract: its rules are checks by themselves (`checks.py`).
+        """
         props = self.get_resource_props(manifest, unique_id)
-        # The name that quarantined rows carry; dbt's own repeats the table, for it must be unique in the project.
-        name = props["config"].get("meta", {}).get("rule") or spec.name
-        metadata = {**(spec.metadata or {}), NODE: unique_id}
-        return spec._replace(name=name, metadata=metadata, description=_demand(props))
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        if spec is None or _RENDERED & props["config"].get("meta", {}).keys():
+            return None
+        return spec._replace(metadata={**(spec.metadata or {}), NODE: unique_id}, description=_demand(props))
 
     def table_of(self, props: Mapping[str, Any]) -> Table | None:
         """The declared table behind a node, None for a staging view."""

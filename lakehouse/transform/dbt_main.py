@@ -1,21 +1,20 @@
-"""The main program of dbt's process: reads a request on stdin, runs dbt, reports nodes as JSON lines on stdout.
+"""The main program of dbt's process: reads a request, runs dbt, reports nodes the moment they end.
 
 dbt's own console is silenced; its debug log lies in the folder of the run. Started by `dbt_process.py` only.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt_common.exceptions import DbtBaseException
 
 from lakehouse.errors import LakehouseError, TransformError
+from lakehouse.transform.dbt_parent import Parent
 from lakehouse.transform.dbt_process import Request
 from lakehouse.transform.events import RawNode, Status, error_values
 
@@ -29,8 +28,8 @@ _REPORTED = ("model.", "test.", "unit_test.")
 class _Reporter:
     """Writes reports one after the other: dbt calls back from several threads."""
 
-    def __init__(self, out: TextIO, outcomes: Mapping[str, Commit | LakehouseError]) -> None:
-        self._out, self._outcomes = out, outcomes
+    def __init__(self, parent: Parent, outcomes: Mapping[str, Commit | LakehouseError]) -> None:
+        self._parent, self._outcomes = parent, outcomes
         self._lock = threading.Lock()
         self._seen: set[str] = set()
 
@@ -57,28 +56,18 @@ class _Reporter:
             commit=None if isinstance(outcome, LakehouseError) else outcome,
             error=outcome if isinstance(outcome, LakehouseError) else None,
         )
-        self._write({"node": node.to_values()})
+        self._parent.tell({"node": node.to_values()})
 
     def end(self, error: LakehouseError | None) -> None:
         """The last report: dbt came to its end, or could not begin."""
-        self._write({"end": error_values(error)})
-
-    def _write(self, report: dict[str, Any]) -> None:
-        line = json.dumps(report)
-        try:
-            with self._lock:
-                self._out.write(f"{line}\n")
-                self._out.flush()
-        except BrokenPipeError:
-            os._exit(1)  # Nobody listens any more: whoever started the run is gone.
+        self._parent.tell({"end": error_values(error)})
 
 
 def main() -> None:
     """Run dbt once."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # What anything prints must not stand between our lines.
-    request = Request.from_json(sys.stdin.read())
-    reporter = _Reporter(out, _begun(request))
+    parent = Parent.of_this_process()
+    request = parent.request()
+    reporter = _Reporter(parent, _begun(request, parent))
     result = dbtRunner(callbacks=[reporter.on_event]).invoke([*_QUIET, *request.arguments])
     for node in getattr(result.result, "results", None) or ():
         reporter.node(node.node.unique_id, str(node.status), node.execution_time, node.message, node.failures)
@@ -86,13 +75,13 @@ def main() -> None:
     os._exit(0)  # All is committed and told; tearing down dbt's and DuckDB's state takes a second more.
 
 
-def _begun(request: Request) -> Mapping[str, Commit | LakehouseError]:
+def _begun(request: Request, parent: Parent) -> Mapping[str, Commit | LakehouseError]:
     """Tell the plugin what the run is; gives what will have come of each model."""
     if not request.run_key:
         return {}
     from lakehouse.transform.dbt_plugin import Run, begin  # noqa: PLC0415  (two seconds that compiling need not pay)
 
-    run = Run(request.settings, request.branch, request.run_key, request.window)
+    run = Run(request.settings, request.branch, request.run_key, request.window, parent.ask)
     begin(run)
     return run.outcomes
 

@@ -6,10 +6,12 @@ Nothing is decided here. Imported by dbt's process only, for it imports dbt.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from dbt.adapters.base.relation import BaseRelation
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
@@ -22,17 +24,22 @@ from lakehouse.iceberg import Commit, Lake
 from lakehouse.iceberg.duck import prepare, register
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Layer, TableName, Window
+from lakehouse.transform.events import error_of
 from lakehouse.transform.write import MAIN, save_view, write_model
 
 
 @dataclass
 class Run:
-    """What this process of dbt is for, and what came of its models, by unique id."""
+    """What this process of dbt is for, and what came of its nodes, by unique id.
+
+    `ask` has an audit made, by the unique id of its test; without it none is.
+    """
 
     settings: Settings
     branch: str = MAIN
     run_key: str = ""
     window: Window | None = None
+    ask: Callable[[str], Mapping[str, Any]] | None = None
     outcomes: dict[str, Commit | LakehouseError] = field(default_factory=dict)
 
     @cached_property
@@ -81,21 +88,35 @@ class Plugin(BasePlugin):
         register(conn, self._run.lake, at=self._run.branch)
 
     def store(self, target_config: TargetConfig) -> None:
-        """What the materializations ask for: `write` a table or `view`. The commit or error is kept for the report."""
-        ask, relation, location = target_config.config, target_config.relation, target_config.location
-        unique_id, sql, result = ask["unique_id"], ask["sql"], ask["result"]
-        schema, name = str(relation.schema), str(relation.identifier)
+        """What the macros ask for: a table, a view or an audit. The commit or error is kept for the report."""
+        ask, location = target_config.config, target_config.location
+        kind = location.format if location is not None else ""
         try:
-            if location is not None and location.format == "view":
-                self._view(schema, name, sql)
-                result.update(message="view", rows=0)
+            if kind == "audit":
+                ask["result"].update(broken=self._broken_rules(ask["unique_id"]))
             else:
-                commit = self._write(schema, name, sql)
-                self._run.outcomes[unique_id] = commit
-                result.update(message=f"{commit.operation} {commit.rows_added} rows", rows=commit.rows_added)
+                self._store(kind, target_config.relation, ask)
         except LakehouseError as error:
-            self._run.outcomes[unique_id] = error
+            self._run.outcomes[ask["unique_id"]] = error
             raise DbtRuntimeError(str(error)) from error
+
+    def _broken_rules(self, unique_id: str) -> int:
+        """How many blocking rules an audit found broken; none by hand, where nobody is asked."""
+        answer = self._run.ask(unique_id) if self._run.ask is not None else {"error": None, "broken": 0}
+        error = error_of(answer["error"])
+        if error is not None:
+            raise error
+        return int(answer["broken"])
+
+    def _store(self, kind: str, relation: BaseRelation, ask: dict[str, Any]) -> None:
+        schema, name, sql, result = str(relation.schema), str(relation.identifier), ask["sql"], ask["result"]
+        if kind == "view":
+            self._view(schema, name, sql)
+            result.update(message="view", rows=0)
+        else:
+            commit = self._write(schema, name, sql)
+            self._run.outcomes[ask["unique_id"]] = commit
+            result.update(message=f"{commit.operation} {commit.rows_added} rows", rows=commit.rows_added)
 
     def _view(self, schema: str, name: str, sql: str) -> None:
         with self._lock:

@@ -1,29 +1,39 @@
 """A process of dbt: started with what it needs on stdin, read line by line, and never left behind.
 
+A process is forked from one that has imported dbt already (`fork_server.py`).
 dbt runs apart from us because it keeps global state and views of the lake that go stale. The settings cross on stdin:
 secrets stand neither in the command line, nor in the environment, nor in a file. What it does is `dbt_main.py`.
+In between it may ask, and gets one answer to each question: JSON lines both ways, by id. Its stdin stays open as long
+as it is wanted: a process whose stdin ends is nobody's, and ends too (`dbt_parent.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import SecretStr
 
 from lakehouse.settings import Settings
 from lakehouse.tables import Window
+from lakehouse.transform.folders import work_folder
+from lakehouse.transform.fork_server import fork_server
 
+Answer = Callable[[str], Mapping[str, Any]]
+"""Answers what the process asks about the node of this unique id, as JSON can hold it."""
+QUESTION = "ask"
 _GRACE_SECONDS = 5
+
+
+def _no_answer(unique_id: str) -> Mapping[str, Any]:
+    message = f"dbt's process asks about {unique_id}, and nobody answers"
+    raise RuntimeError(message)
 
 
 @dataclass(frozen=True)
@@ -55,59 +65,45 @@ class Request:
 
 
 @contextmanager
-def started(request: Request, log: Path) -> Iterator[Iterator[Mapping[str, Any]]]:
+def started(request: Request, log: Path, answer: Answer = _no_answer) -> Iterator[Iterator[Mapping[str, Any]]]:
     """Start the process and give its reports, each a JSON object; what it prints besides goes to the file `log`.
 
-    Leaving the context, for whatever reason, ends the process and all that it started.
+    What it asks is answered where the reports are read, one question after the other; what `answer` raises is raised
+    there. Leaving the context, for whatever reason, ends the process and all that it started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lakehouse.transform.dbt_main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=request.settings.project,
-            text=True,
-            start_new_session=True,
-        )
+    server = fork_server(work_folder(request.settings) / "fork_server.log")
+    (asked, answers), (read, reported) = os.pipe(), os.pipe()
+    with log.open("wb") as errors, os.fdopen(answers, "w") as to_dbt, os.fdopen(read) as from_dbt:
         try:
-            yield _reports(process, request)
+            process = server.fork(request.settings.project, [asked, reported, errors.fileno()])
         finally:
-            _end(process)
+            os.close(asked)
+            os.close(reported)
+        try:
+            yield _reports(to_dbt, from_dbt, request, answer)
+        finally:
+            process.end(_GRACE_SECONDS)
+            with suppress(BrokenPipeError):  # What a dead process was not told is still in the buffer.
+                to_dbt.close()
 
 
-def _reports(process: subprocess.Popen[str], request: Request) -> Iterator[Mapping[str, Any]]:
-    if process.stdin is None or process.stdout is None:  # pragma: no cover  (both are pipes, see above)
-        return
-    try:
-        process.stdin.write(request.to_json())
-        process.stdin.close()
-    except BrokenPipeError:
-        return  # It died at once; the missing last report says so, and the log says why.
-    for line in process.stdout:
-        yield json.loads(line)
+def _reports(to_dbt: TextIO, from_dbt: TextIO, request: Request, answer: Answer) -> Iterator[Mapping[str, Any]]:
+    _tell(to_dbt, request.to_json())
+    for line in from_dbt:
+        report = json.loads(line)
+        if QUESTION in report:
+            unique_id = report[QUESTION]
+            _tell(to_dbt, json.dumps({"id": unique_id, **answer(unique_id)}))
+        else:
+            yield report
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the whole process group to end, then make it."""
-    if process.poll() is None:
-        _signal(process.pid, signal.SIGTERM)
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        _signal(process.pid, signal.SIGKILL)
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None and not pipe.closed:
-            pipe.close()
-
-
-def _signal(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return  # It ended between the look and the signal.
+def _tell(to_dbt: TextIO, line: str) -> None:
+    """One line to the process. One that died in the meantime hears nothing; the missing last report says so."""
+    with suppress(BrokenPipeError):
+        to_dbt.write(f"{line}\n")
+        to_dbt.flush()
 
 
 def _revealed(value: object) -> object:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse import errors
 from lakehouse.errors import LakehouseError, TransformError
+from lakehouse.quality.finding import Finding
 from lakehouse.tables import TableName
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class ModelFinished:
 
 @dataclass(frozen=True)
 class TestFinished:
-    """A data test or unit test ended. `models` are the unique ids it reads, `owner` the one that it is declared on."""
+    """A data test, unit test or audit ended. `models` are the unique ids it reads, `owner` the one it is declared on.
+
+    `findings` are those of an audit, one a rule; its `failures` are broken rules that block, those of a test are rows.
+    """
 
     __test__ = False  # pytest would collect it by its name
 
@@ -65,6 +69,7 @@ class TestFinished:
     seconds: float
     failures: int = 0
     message: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from typing import Any
 from lakehouse.tables import Layer, TableName
 
 ICEBERG = "iceberg"
+BY_HAND = "contract_rule"
+"""Tag of rules rendered as tests of dbt's own. Runs of ours leave them out: the audits judge these rules."""
 _LAYERS = {layer.value for layer in Layer}
 
 
@@ -49,7 +51,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Test:
-    """A data test or unit test; `blocking` unless its severity is warn."""
+    """A data test or unit test; `blocking` unless its severity is warn. `audit`: rules it has judged, if it is one."""
 
     __test__ = False  # pytest would collect it by its name
 
@@ -59,11 +61,12 @@ class Test:
     models: tuple[str, ...]
     blocking: bool
     unit: bool
+    audit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Models, sources and tests by unique id."""
+    """Models, sources and tests by unique id. Rules rendered for use by hand are not among the tests."""
 
     models: Mapping[str, Model]
     tests: Mapping[str, Test]
@@ -75,7 +78,7 @@ class Manifest:
         nodes = content["nodes"].values()
         models = [_model(node) for node in nodes if node["resource_type"] == "model"]
         models += [_source(node) for node in content["sources"].values()]
-        tests = [_test(node) for node in nodes if node["resource_type"] == "test"]
+        tests = [_test(node) for node in nodes if node["resource_type"] == "test" and BY_HAND not in node["tags"]]
         tests += [_unit_test(node) for node in content["unit_tests"].values()]
         return cls({model.unique_id: model for model in models}, {test.unique_id: test for test in tests})
 
@@ -144,7 +147,8 @@ def _test(node: Mapping[str, Any]) -> Test:
     models = _models_of(node)
     owner = node.get("attached_node") or (models[0] if len(models) == 1 else None)
     blocking = node["config"]["severity"].lower() == "error"
-    return Test(node["unique_id"], node["name"], owner, models, blocking=blocking, unit=False)
+    audit = tuple(node["config"].get("meta", {}).get("audit", ()))
+    return Test(node["unique_id"], node["name"], owner, models, blocking=blocking, unit=False, audit=audit)
 
 
 def _unit_test(node: Mapping[str, Any]) -> Test:

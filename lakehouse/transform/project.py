@@ -24,6 +24,7 @@ from lakehouse.transform.render import MACROS, render
 
 _CONTRACTS = ("*.yaml",)
 _MODELS = ("*.sql", "*.yml", "*.yaml", "*.py")
+_RENDERERS = ("render.py", "rule_tests.py")
 _TOOLS = ("dbt-core", "dbt-duckdb", "lakehouse")
 
 
@@ -70,7 +71,13 @@ def outcome(error: LakehouseError | None, log: Path, *, ended: bool) -> None:
 
 def _compile(settings: Settings, dbt: Path, target: Path) -> None:
     offline = ("--no-introspect", "--no-populate-cache")
-    arguments = (*dbt_arguments("compile", dbt, target), *offline, "--select", "resource_type:model")
+    models = (
+        "--select",
+        "resource_type:model",
+        "--indirect-selection",
+        "empty",
+    )  # Tests are parsed, and that is enough.
+    arguments = (*dbt_arguments("compile", dbt, target), *offline, *models)
     error, ended, log = None, False, target / "stderr.log"
     with started(Request(settings, arguments), log) as reports:
         for report in reports:
@@ -82,7 +89,8 @@ def _compile(settings: Settings, dbt: Path, target: Path) -> None:
 def _fingerprint(settings: Settings, dbt: Path) -> str:
     """A hash of everything that the manifest depends on."""
     digest = hashlib.sha256(" ".join(version(tool) for tool in _TOOLS).encode())
-    digest.update(Path(__file__).with_name("render.py").read_bytes())
+    for module in _RENDERERS:
+        digest.update(Path(__file__).with_name(module).read_bytes())
     for root, patterns in (*((folder, _CONTRACTS) for folder in settings.defs), (MACROS, _MODELS), (dbt, _MODELS)):
         for file in sorted(file for pattern in patterns for file in root.rglob(pattern)):
             content = hashlib.sha256(file.read_bytes()).hexdigest()

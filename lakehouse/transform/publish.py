@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from lakehouse.errors import PublishConflict
+from lakehouse.errors import AuditFailed, PublishConflict
 from lakehouse.iceberg import Commit, Lake, read_by
+from lakehouse.quality.finding import Finding, Outcome
 from lakehouse.tables import TableName
 from lakehouse.transform.events import Event, ModelFinished, Status, TestFinished
 from lakehouse.transform.manifest import Manifest, Test
@@ -27,15 +29,21 @@ class Decision:
 
 @dataclass(frozen=True)
 class Publication:
-    """What became visible, and which tables did not because main was not where they were made from."""
+    """What became visible, and what did not.
+
+    `conflicts`: main, or the branch, is not what the work was made from or judged on, so it is to be made again.
+    `refused`: on top of what main is now, rows break a blocking rule, or come from rows that do.
+    """
 
     commits: Mapping[TableName, Commit]
     conflicts: Mapping[TableName, PublishConflict]
+    refused: Mapping[TableName, AuditFailed]
 
 
 def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
-    """Publish every table that was written, whose blocking tests all passed and whose parents are not held.
+    """Publish every table that was written, whose blocking tests all passed, and that needs nothing that is held.
 
+    It needs what its SQL reads, and what a blocking test of its own reads: it passed beside rows that nobody sees.
     A failed test counts against the model that it is declared on; if that one is not of this build, against every model
     of the build that the test reads. A blocking test that did not report counts as failed: no news is not good news.
     """
@@ -49,42 +57,91 @@ def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
         reason = _objection(test, outcome, expected=test.owner in built and not test.unit)
         if reason is not None:
             bad.update((model, reason) for model in blamed)
-
-    publish: list[TableName] = []
-    hold: dict[TableName, str] = {}
-    for unique_id in manifest.in_order(built):
-        model, event = manifest.models[unique_id], built[unique_id]
-        reason = bad.get(unique_id) or _of_parents(model.parents, bad, manifest)
+    for unique_id, event in built.items():
         if event.status is not Status.SUCCESS:
-            reason = reason or f"{event.name} was not written"
-        if reason is not None:
-            bad[unique_id] = reason
-        if event.table is None or event.status is not Status.SUCCESS:
-            continue
-        if reason is None:
-            publish.append(event.table)
-        else:
-            hold[event.table] = reason
-    return Decision(tuple(publish), hold)
+            bad.setdefault(unique_id, f"{event.name} was not written")
+    order = manifest.in_order(built)
+    while further := _drawn_in(order, bad, manifest):
+        bad |= further
+    tables = [(unique_id, event.table) for unique_id in order if (event := built[unique_id]).status is Status.SUCCESS]
+    publish = tuple(table for unique_id, table in tables if table is not None and unique_id not in bad)
+    return Decision(publish, {table: bad[unique_id] for unique_id, table in tables if table and unique_id in bad})
 
 
-def publish_models(lake: Lake, names: Sequence[TableName], branch: str) -> Publication:
+def audited_snapshots(events: Iterable[Event]) -> dict[TableName, frozenset[int | None]]:
+    """The snapshots that a build's audits judged, by table; one each, unless somebody wrote in between."""
+    found: dict[TableName, set[int | None]] = {}
+    for event in events:
+        if isinstance(event, TestFinished):
+            for finding in event.findings:
+                # A rule that could not be judged says nothing about any snapshot. If it blocks, `decide` has held it.
+                if finding.outcome is not Outcome.ERROR:
+                    found.setdefault(finding.table, set()).add(finding.snapshot_id)
+    return {name: frozenset(snapshots) for name, snapshots in found.items()}
+
+
+def publish_models(
+    lake: Lake,
+    names: Sequence[TableName],
+    branch: str,
+    audited: Mapping[TableName, frozenset[int | None]],
+    judge: Callable[[TableName], Iterable[Finding]] | None = None,
+) -> Publication:
     """Make the branch of each table its main, in this order, parents first.
 
-    Publication is atomic per table. A child is published only if each parent of `names` became visible as the very
-    snapshot that the child read. What main's movement forbids is told, not raised. Raises BranchMissing,
-    CommitConflict.
+    Publication is atomic per table. A table of `audited` is published only if its branch stands at the one snapshot
+    that was judged. Appends that are put on top of a main that moved are judged once more, by `judge`; without it such
+    a branch is a conflict. A child is published only if each parent of `names` became visible as the very snapshot that
+    the child read. What main's movement or a finding forbids is told, not raised. Raises BranchMissing, CommitConflict,
+    and what `judge` raises.
     """
     commits: dict[TableName, Commit] = {}
     conflicts: dict[TableName, PublishConflict] = {}
+    refused: dict[TableName, AuditFailed] = {}
     for name in names:
+        again = partial(_judge_again, judge, name, branch) if judge is not None and name in audited else None
         try:
             for parent, snapshot_id in read_by(lake, name, branch).items():
+                _refuse_with(name, parent, refused)
                 _check_parent(name, parent, snapshot_id, commits, conflicts)
-            commits[name] = lake.table(name).publish(branch)
+            judged = _judged(name, branch, audited.get(name))
+            commits[name] = lake.table(name).publish(branch, audit=again, judged=judged)
         except PublishConflict as error:
             conflicts[name] = error
-    return Publication(commits, conflicts)
+        except AuditFailed as error:
+            refused[name] = error
+    return Publication(commits, conflicts, refused)
+
+
+def _judge_again(judge: Callable[[TableName], Iterable[Finding]], name: TableName, branch: str) -> None:
+    """Raises AuditFailed when a blocking rule is broken."""
+    broken = [finding for finding in judge(name) if finding.blocks]
+    if broken:
+        raise AuditFailed(
+            f"{name} breaks its contract on top of what main is by now",
+            found="; ".join(map(str, broken)),
+            remedy=f"Its rows are kept on branch {branch}.",
+        )
+
+
+def _judged(name: TableName, branch: str, judged: frozenset[int | None] | None) -> int | None:
+    """The one snapshot that was judged; None for a table without rules. Raises PublishConflict when there are more."""
+    if judged is None:
+        return None
+    snapshot_id, *more = judged
+    if snapshot_id is None or more:
+        raise PublishConflict(
+            f"branch {branch!r} of {name} changed while it was audited",
+            expected="findings of one snapshot",
+            found=f"findings of {', '.join(sorted(map(str, judged)))}",
+            remedy="The branch is kept for inspection. Discard it and run again.",
+        )
+    return snapshot_id
+
+
+def _refuse_with(name: TableName, parent: TableName, refused: Mapping[TableName, AuditFailed]) -> None:
+    if parent in refused:
+        raise AuditFailed(f"{name} reads {parent}, which is held", remedy=str(refused[parent]))
 
 
 def _check_parent(
@@ -110,16 +167,30 @@ def _check_parent(
 
 
 def _objection(test: Test, outcome: TestFinished | None, *, expected: bool) -> str | None:
+    """What speaks against publication, None if nothing does. An audit is quoted, rule by rule."""
     if outcome is None or outcome.status is Status.SKIPPED:
         return f"test {test.name} did not run" if expected and test.blocking else None
     if outcome.status.good:
         return None
+    if outcome.status is Status.FAIL and outcome.findings:
+        return "; ".join(str(finding) for finding in outcome.findings if finding.blocks)
     found = f" on {outcome.failures} rows" if outcome.failures else ""
-    return f"test {test.name} {_SAID[outcome.status]}{found}"
+    why = f": {outcome.message}" if outcome.status is Status.ERROR and outcome.message else ""
+    return f"test {test.name} {_SAID[outcome.status]}{found}{why}"
 
 
-def _of_parents(parents: Iterable[str], bad: Mapping[str, str], manifest: Manifest) -> str | None:
-    for parent in parents:
-        if parent in bad:
-            return f"it reads {manifest.models[parent].label}, which is held: {bad[parent]}"
-    return None
+def _drawn_in(order: Iterable[str], bad: Mapping[str, str], manifest: Manifest) -> dict[str, str]:
+    """Models that are held because of what is: they read it, or a blocking test of theirs was good only beside it."""
+    beside: dict[str, set[str]] = {}
+    for test in manifest.tests.values():
+        if test.owner is not None and test.blocking and not test.unit:
+            beside.setdefault(test.owner, set()).update(test.models)
+    further: dict[str, str] = {}
+    for unique_id in order:
+        held = {**bad, **further}
+        read = [("it reads", parent) for parent in manifest.models[unique_id].parents]
+        read += [("its rules read", other) for other in sorted(beside.get(unique_id, ()))]
+        why = [f"{how} {manifest.models[one].label}, which is held: {held[one]}" for how, one in read if one in held]
+        if unique_id not in held and why:
+            further[unique_id] = why[0]
+    return further

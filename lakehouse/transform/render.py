@@ -2,29 +2,26 @@
 
 A model's SQL file holds its SQL and nothing else; what stands here is written to `models/_generated`, never by hand.
 Beside it go the macros that every project shares, to `macros/_generated`, so that a project gets newer ones with the
-package. A project's own macros lie in `macros/`.
+package. A project's own macros lie in `macros/`. What becomes of a contract's rules is `rule_tests.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from lakehouse.contracts import Declarations
-from lakehouse.contracts.failures import failures_query
-from lakehouse.contracts.rules import not_null
 from lakehouse.errors import ContractError, TransformError
-from lakehouse.tables import Column, Layer, Rule, Severity, Table, TableName, TableRule, TableRuleKind
+from lakehouse.tables import Column, Layer, Table
+from lakehouse.transform.rule_tests import as_text, audits, rendered_rules
 
 GENERATED = "_generated"
 MACROS = Path(__file__).with_name("macros")
 """Materializations, names, windows and generic tests: what makes a dbt project write to the lake."""
 _MODELLED = (Layer.SILVER, Layer.GOLD)
-_TABLE = re.compile(r"(?<![\w.\"'])(bronze|silver|gold)\.([a-z]\w*)\b(?!\.)")
 _HEAD = "# Rendered from {files}. Changes here are lost: change the contract.\n"
 
 
@@ -75,7 +72,7 @@ def _sources(tables: Iterable[Table]) -> dict[str, Any]:
                 "tables": [
                     {
                         "name": table.name.table,
-                        "description": _text(table.description),
+                        "description": as_text(table.description),
                         "columns": [_column(column) for column in table.stored_columns],
                     }
                     for table in tables
@@ -86,10 +83,11 @@ def _sources(tables: Iterable[Table]) -> dict[str, Any]:
 
 
 def _model(table: Table) -> dict[str, Any]:
-    on_column, on_table = _tests(table)
+    on_column, on_table = rendered_rules(table)
+    on_table = [*audits(table), *on_table]
     return {
         "name": table.name.table,
-        "description": _text(table.description),
+        "description": as_text(table.description),
         "config": {
             "materialized": "iceberg",
             "schema": table.name.layer.value,
@@ -111,71 +109,11 @@ def _model(table: Table) -> dict[str, Any]:
 def _column(column: Column, tests: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     return {
         "name": column.name,
-        "description": _text(column.description),
+        "description": as_text(column.description),
         "data_type": column.type,
         **({"config": {"tags": ["personal"]}} if column.personal else {}),
         **({"data_tests": tests} if tests else {}),
     }
-
-
-def _tests(table: Table) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
-    """Tests by column, and those of the table. Each says in its meta which rule of the contract it is."""
-    on_column: dict[str, list[dict[str, Any]]] = {}
-    on_table: list[dict[str, Any]] = []
-
-    def add(column: str | None, rule: Rule | TableRule, test: dict[str, Any]) -> None:
-        tests = on_table if column is None else on_column.setdefault(column, [])
-        tests.append(_named(table.name, rule, test))
-
-    required = {not_null(column.name) for column in table.stored_columns if column.required}
-    for rule in table.rules:
-        if rule.predicate not in required:
-            add(rule.column, rule, {"expression_is_true": {"arguments": {"expression": _text(rule.predicate)}}})
-        elif rule.column in table.primary_key:
-            # No write lets a NULL into a required column (`write.py`), so that only keys are looked at once more.
-            add(rule.column, rule, {"not_null": {}})
-    for table_rule in table.table_rules:
-        column, test = _table_test(table_rule, table)
-        if test is not None:
-            add(column, table_rule, test)
-    return on_column, on_table
-
-
-def _table_test(rule: TableRule, table: Table) -> tuple[str | None, dict[str, Any] | None]:
-    """A test that dbt brings where it has one, else the contract's query of what is wrong; none for an expectation."""
-    column = rule.columns[0] if len(rule.columns) == 1 else None
-    if rule.kind is TableRuleKind.EXPECTATION:
-        return None, None
-    if rule.kind is TableRuleKind.UNIQUE and column is not None:
-        return column, {"unique": {}}
-    to = rule.arguments.get("to")
-    if rule.kind is TableRuleKind.RELATIONSHIP and column is not None and isinstance(to, TableName):
-        (field,) = cast("tuple[str]", rule.arguments["to_columns"])
-        return column, {"relationships": {"arguments": {"to": _reference(to), "field": field}}}
-    query = failures_query(rule, table.name, lambda name: f"{{{{ {_reference(name)} }}}}")
-    return column, {"no_rows": {"arguments": {"query": _TABLE.sub(_referred, query)}}}
-
-
-def _reference(name: TableName) -> str:
-    return f"ref('{name.table}')" if name.layer in _MODELLED else f"source('{name.layer}', '{name.table}')"
-
-
-def _referred(found: re.Match[str]) -> str:
-    """A table that a query names, as dbt names it: then dbt builds that table before it asks."""
-    return f"{{{{ {_reference(TableName(Layer(found[1]), found[2]))} }}}}"
-
-
-def _named(name: TableName, rule: Rule | TableRule, test: dict[str, Any]) -> dict[str, Any]:
-    severity = "error" if rule.severity is Severity.ERROR else "warn"
-    config = {"severity": severity, "meta": {"rule": rule.name}}
-    ((kind, body),) = test.items()
-    described = {"description": _text(rule.description)} if rule.description else {}
-    return {kind: {"name": f"{name.layer}_{name.table}_{rule.name}", **described, **body, "config": config}}
-
-
-def _text(text: str) -> str:
-    """Text that Jinja leaves as it is."""
-    return f"{{% raw %}}{text}{{% endraw %}}" if any(mark in text for mark in ("{{", "{%", "{#")) else text
 
 
 def _dump(content: Mapping[str, Any], tables: Iterable[Table]) -> str:

@@ -6,6 +6,7 @@ One build is `run.py`, which of it becomes visible `publish.py`. Who is told wha
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,8 +17,12 @@ from lakehouse.tables import TableName, Window
 from lakehouse.transform.events import Event
 from lakehouse.transform.folders import manifest_path
 from lakehouse.transform.manifest import Manifest
-from lakehouse.transform.publish import decide, publish_models
+from lakehouse.transform.publish import audited_snapshots, decide, publish_models
 from lakehouse.transform.run import build
+
+if TYPE_CHECKING:
+    from lakehouse.quality.finding import Finding
+    from lakehouse.quality.gate import Gate
 
 _log = structlog.get_logger(__name__)
 
@@ -26,14 +31,16 @@ ROUNDS = 3
 
 
 class Rounds:
-    """One run of models on a branch.
+    """One run of models on a branch, whose tables are judged by `gate` before they are published.
 
     After `run`: `published` by table; `held` on the branch, with the reason of each; `error` of the first model that
     failed. Models that do not depend on a broken one are published all the same.
     """
 
-    def __init__(self, settings: Settings, lake: Lake, *, branch: str, run_key: str, window: Window | None) -> None:
-        self._settings, self._lake = settings, lake
+    def __init__(  # noqa: PLR0913  (each is a choice of the run's)
+        self, settings: Settings, lake: Lake, *, branch: str, run_key: str, window: Window | None, gate: Gate
+    ) -> None:
+        self._settings, self._lake, self._gate = settings, lake, gate
         self._branch, self._run_key, self._window = branch, run_key, window
         self.published: dict[TableName, Commit] = {}
         self.held: dict[TableName, str] = {}
@@ -45,7 +52,12 @@ class Rounds:
             events: list[Event] = []
             try:
                 for event in build(
-                    self._settings, select=select, window=self._window, branch=self._branch, run_key=self._run_key
+                    self._settings,
+                    select=select,
+                    window=self._window,
+                    branch=self._branch,
+                    run_key=self._run_key,
+                    gate=self._gate,
                 ):
                     events.append(event)
                     yield event
@@ -65,7 +77,12 @@ class Rounds:
         """Publish what the audit lets through; gives the tables whose main had moved."""
         decision = decide(events, Manifest.read(manifest_path(self._settings)))
         self.held.update(decision.hold)
-        publication = publish_models(self._lake, decision.publish, self._branch)
+        audited = audited_snapshots(events)
+        publication = publish_models(self._lake, decision.publish, self._branch, audited, self._judge)
         self.published.update(publication.commits)
-        self.held.update({name: str(error) for name, error in publication.conflicts.items()})
+        for name, error in (*publication.conflicts.items(), *publication.refused.items()):
+            self.held[name] = str(error)
         return tuple(publication.conflicts)
+
+    def _judge(self, name: TableName) -> tuple[Finding, ...]:
+        return self._gate.audit(name, at=self._branch)

@@ -11,16 +11,21 @@ import time
 from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lakehouse.errors import LakehouseError, TransformError
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Window
+from lakehouse.transform.audits import Audits
 from lakehouse.transform.dbt_process import Request, started
-from lakehouse.transform.events import BuildFinished, Event, ModelFinished, RawNode, Status, TestFinished, error_of
+from lakehouse.transform.events import BuildFinished, Event, ModelFinished, RawNode, Status, error_of
 from lakehouse.transform.folders import dbt_folder, work_folder
-from lakehouse.transform.manifest import Manifest
+from lakehouse.transform.manifest import BY_HAND, Manifest
 from lakehouse.transform.project import dbt_arguments, outcome, parse
 from lakehouse.transform.source_line import source_line
+
+if TYPE_CHECKING:
+    from lakehouse.quality.gate import Gate
 
 _KEPT_RUNS = 20
 _TABLE = re.compile(rf"(?P<before>@|\d*\+)?(?P<name>(?:{'|'.join(Layer)}|staging)\.\w+)(?P<after>\+\d*)?")
@@ -34,14 +39,17 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
     window: Window | None = None,
     branch: str = "main",
     run_key: str,
+    gate: Gate | None = None,
     command: str = "build",
     unit_tests: bool = False,
 ) -> Generator[Event, None, None]:
     """Run models and their tests, parents first, and yield each as it ends; the last event is a BuildFinished.
 
     `select` holds names of tables (`silver.orders`, `+gold.fct_orders`) or any selector of dbt's; nothing selects all.
-    Models are written to `branch` under `run_key`, and read this branch where a table has it. `command` is a command of
-    dbt that runs nodes: build, run, test. Unit tests check code, not data: a build of data leaves them out.
+    Models are written to `branch` under `run_key`, and read this branch where a table has it. The contracts' rules are
+    judged by `gate` on that branch, between a table and what reads it; without one, every audit is an error. `command`
+    is a command of dbt that runs nodes: build, run (which audits nothing), test. Unit tests check code, not data: a
+    build of data leaves them out.
     Closing the generator kills dbt and all it started. After the last event, the error of the first model that failed
     is raised: TransformError naming file and line, SchemaMismatch, or what the commit raised. Raises what `parse` does.
     A `run_key` names one piece of work on a table: another window needs another key.
@@ -52,15 +60,20 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
     arguments = [*_arguments(settings, folder, command), *_selection(select, window, manifest)]
     if command in {"build", "test"} and not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]
+    audits = Audits(gate, manifest, branch)
     counts: Counter[Status] = Counter()
     first: LakehouseError | None = None
     trouble, ended, log = None, False, folder / "stderr.log"
-    with started(Request(settings, tuple(arguments), branch, run_key, window), log) as reports:
+    with started(Request(settings, tuple(arguments), branch, run_key, window), log, audits.answer) as reports:
+        if gate is not None and command != "run":
+            gate.warm()  # The judge gets ready while dbt does.
         for report in reports:
             if "end" in report:
                 trouble, ended = error_of(report["end"]), True
                 continue
-            event = _event(RawNode.of(report["node"]), manifest, folder)
+            node = RawNode.of(report["node"])
+            test = manifest.tests.get(node.unique_id)
+            event = _model_event(node, manifest, folder) if test is None else audits.finished(node, test)
             counts[event.status] += 1
             if isinstance(event, ModelFinished):
                 first = first or event.error
@@ -81,7 +94,7 @@ def _arguments(settings: Settings, folder: Path, command: str) -> list[str]:
     parsed = work_folder(settings) / "target" / "partial_parse.msgpack"
     arguments = [*dbt_arguments(command, dbt_folder(settings), folder), "--partial-parse-file-path", str(parsed)]
     # What is in memory is known, and the reports are ours.
-    return [*arguments, "--no-populate-cache", "--no-write-json"]
+    return [*arguments, "--no-populate-cache", "--no-write-json", "--exclude", f"tag:{BY_HAND}"]
 
 
 def _selection(select: Sequence[str], window: Window | None, manifest: Manifest) -> list[str]:
@@ -110,19 +123,7 @@ def _run_folder(settings: Settings, run_key: str) -> Path:
     return folder
 
 
-def _event(node: RawNode, manifest: Manifest, folder: Path) -> ModelFinished | TestFinished:
-    test = manifest.tests.get(node.unique_id)
-    if test is not None:
-        return TestFinished(
-            unique_id=node.unique_id,
-            name=test.name,
-            owner=test.owner,
-            models=test.models,
-            status=node.status,
-            seconds=node.seconds,
-            failures=node.failures,
-            message=node.message,
-        )
+def _model_event(node: RawNode, manifest: Manifest, folder: Path) -> ModelFinished:
     model = manifest.models[node.unique_id]
     return ModelFinished(
         unique_id=node.unique_id,

@@ -31,17 +31,20 @@ Audit = Callable[[], None]
 """Reads the branch and raises when it may not be published."""
 
 
-def publish(table: IcebergTable, name: TableName, branch: str, audit: Audit | None = None) -> Commit:
+def publish(
+    table: IcebergTable, name: TableName, branch: str, audit: Audit | None = None, judged: int | None = None
+) -> Commit:
     """Move main to the branch's head, and the floor of progress with it; drop the branch.
 
-    The branch as it is now is taken for audited. If main moved since, appends are re-based and `audit` is called again,
-    at most three times; it is spared where main moved by proved rewrites alone. The commit counts everything that came
-    to main. A branch that main already holds is dropped, `already_done`. Raises PublishConflict (the branch is kept)
-    also for other work and without an audit, what the audit raises, BranchMissing, CommitConflict, CatalogError.
+    The snapshot `judged`, by default the branch's head as it is now, is taken for audited. If main moved since, appends
+    are re-based and `audit` is called again, at most three times; it is spared where main moved by proved rewrites
+    alone. The commit counts everything that came to main. A branch that main already holds is dropped, `already_done`.
+    Raises PublishConflict (the branch is kept) also for other work and without an audit, what the audit raises,
+    BranchMissing, CommitConflict, CatalogError.
     """
     refuse_main(branch)
     table.refresh()
-    audited = staged(table.metadata, name, branch).head.snapshot_id
+    audited = judged or staged(table.metadata, name, branch).head.snapshot_id
     for left in reversed(range(ROUNDS + 1)):
         done = _forward(table, name, branch, audited)
         if done is not None:

@@ -1,0 +1,36 @@
+"""Great Expectations, imported once a process and no sooner than somebody asks. What is done with it is `engine.py`."""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+from lakehouse.settings import exported
+
+_ENGINE = "lakehouse.quality.engine"
+_OUTDATED = r"module 'sre_\w+' is deprecated"
+
+
+@cache
+def loading() -> Future[None]:
+    """Begin the import in a thread of its own, if nobody has; answers what can be waited for."""
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="great-expectations")
+    begun = thread.submit(_load)
+    thread.shutdown(wait=False)
+    return begun
+
+
+def engine() -> ModuleType:
+    """`engine.py`, when the import is done. Raises what the import raises."""
+    loading().result()
+    return import_module(_ENGINE)
+
+
+def _load() -> None:
+    # The filter stays: putting the old ones back would undo what other threads have set meanwhile.
+    warnings.filterwarnings("ignore", message=_OUTDATED, category=DeprecationWarning)
+    with exported({"GX_ANALYTICS_ENABLED": "false"}):
+        import_module(_ENGINE)

@@ -1,0 +1,25 @@
+"""What every load of a bronze table is asked, whatever its contract says; answered by `ingest/findings.py`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class LoadCheck(StrEnum):
+    """The checks beside the contract's rules, by name."""
+
+    BALANCE = "every_row_accounted_for"
+    QUARANTINE = "no_row_quarantined"
+    TYPES = "types_fit"
+
+    @property
+    def description(self) -> str:
+        """What it demands."""
+        return _DEMANDS[self]
+
+
+_DEMANDS = {
+    LoadCheck.BALANCE: "Rows read = rows published + rows quarantined + rows seen before.",
+    LoadCheck.QUARANTINE: "No row waits in the quarantine table: none of this load, and none of the loads before.",
+    LoadCheck.TYPES: "Every record parses, and every value has its column's type.",
+}
