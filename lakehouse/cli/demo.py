@@ -78,11 +78,12 @@ def _run(
 ) -> None:
     from lakehouse.demo import open_shop
     from lakehouse.orchestration.demo import DemoRuns, summary
-    from lakehouse.orchestration.project import definitions, prepare
+    from lakehouse.orchestration.project import definitions, prepare, warm
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bars, listening(_Bars(bars)):
         err.print("starting PostgreSQL and the shop's API", style="dim")
+        warm(settings)
         declarations = prepare(settings)
         shop = open_shop(settings, scale=scale, seed=seed)
         runs = DemoRuns(settings, definitions(settings), declarations)

@@ -54,13 +54,14 @@ def run_tables_now(
     from lakehouse.contracts import read_tables
     from lakehouse.orchestration.demo import Outcome
     from lakehouse.orchestration.home import open_instance
-    from lakehouse.orchestration.project import definitions, prepare
+    from lakehouse.orchestration.project import definitions, prepare, warm
     from lakehouse.orchestration.runs import run_tables
 
     with err.status("reading contracts and models") as status:
         # A name that is wrong is said before anything is started for it.
         declarations = read_tables(settings.defs)
         _check(declarations, names, window)
+        warm(settings)
         prepare(settings)
         defs = definitions(settings)
         outcome = Outcome()

@@ -36,6 +36,15 @@ def definitions(settings: Settings) -> dg.Definitions:
     )
 
 
+def warm(settings: Settings) -> None:
+    """Begin the imports of dbt and Great Expectations, for a command that will need both. Returns at once."""
+    from lakehouse.quality.library import loading
+    from lakehouse.transform.dbt_process import warm as warm_dbt
+
+    warm_dbt(settings)
+    loading()
+
+
 def prepare(settings: Settings) -> Declarations:
     """Read the contracts, render and parse the models, start what the project's sources need. Returns the contracts."""
     from lakehouse.demo.services import ensure_services

@@ -53,6 +53,7 @@ lakehouse:
       type: duckdb
       path: ":memory:"
       threads: 2
+      config_options: {allow_unsigned_extensions: true}  # the extensions of the installed wheels
       plugins:
         - {module: lakehouse.transform.dbt_plugin, alias: lake}
 """

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from lakehouse.settings import Settings
 from lakehouse.tables import Window
 from lakehouse.transform.folders import work_folder
-from lakehouse.transform.fork_server import fork_server
+from lakehouse.transform.fork_server import ForkServer, fork_server
 
 Answer = Callable[[str], Mapping[str, Any]]
 """Answers what the process asks about the node of this unique id, as JSON can hold it."""
@@ -64,6 +64,11 @@ class Request:
         )
 
 
+def warm(settings: Settings) -> ForkServer:
+    """What dbt's processes are forked from; started, if it was not, and not waited for."""
+    return fork_server(work_folder(settings) / "fork_server.log")
+
+
 @contextmanager
 def started(request: Request, log: Path, answer: Answer = _no_answer) -> Iterator[Iterator[Mapping[str, Any]]]:
     """Start the process and give its reports, each a JSON object; what it prints besides goes to the file `log`.
@@ -72,7 +77,7 @@ def started(request: Request, log: Path, answer: Answer = _no_answer) -> Iterato
     there. Leaving the context, for whatever reason, ends the process and all that it started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    server = fork_server(work_folder(request.settings) / "fork_server.log")
+    server = warm(request.settings)
     (asked, answers), (read, reported) = os.pipe(), os.pipe()
     with log.open("wb") as errors, os.fdopen(answers, "w") as to_dbt, os.fdopen(read) as from_dbt:
         try:
