@@ -227,7 +227,22 @@ def test_every_command_explains_itself() -> None:
         for option in command.params:
             described = getattr(option, "help", None) or option.name in {"help", "context"}
             assert described or option.param_type_name == "argument", (name, option.name)
-    bare = {"demo", "ui", "query", "add", "new", "check", "run", "restore", "table", "branch", "service", "settings"}
+    bare = {
+        "demo",
+        "ui",
+        "query",
+        "add",
+        "new",
+        "check",
+        "run",
+        "restore",
+        "table",
+        "branch",
+        "service",
+        "settings",
+        "contract",
+        "quality",
+    }
     assert {f"lakehouse {one}" for one in bare} <= set(seen)
 
 

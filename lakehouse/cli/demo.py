@@ -123,9 +123,10 @@ def _show(settings: Settings, outcome: Outcome, figures: Figures) -> None:
 
 def _show_stopped(stopped: Stopped) -> None:
     """The bad delivery, in a few lines."""
-    sample = f", {stopped['sample']} rows as a sample" if stopped["sample"] else ""
     out.print(f"A bad delivery was stopped: {stopped['file']} came with amounts in cents.", style="bold")
-    out.print(f"  by      {stopped['rule']} ({stopped['severity']}): {stopped['observed']}{sample}")
+    for broken in stopped["rules"]:
+        sample = f", {broken['sample']} rows as a sample" if broken["sample"] else ""
+        out.print(f"  by      {broken['rule']} ({broken['severity']}): {broken['observed']}{sample}")
     kept = "as it was: the same snapshots before and after" if stopped["gold_unchanged"] else "CHANGED"
     out.print(f"  gold    {kept}")
     out.print(f"  look    {stopped['url']} after `make ui`, or `.venv/bin/lakehouse quality report`")

@@ -33,16 +33,22 @@ _JUDGED_LINES = 20
 """A file of fewer lines is not held against the scale of the others: see the contract of bronze.payments."""
 
 
-class Stopped(TypedDict):
-    """A delivery that the gate kept out: what came, the rule that held it back, and whether gold is as it was."""
+class BrokenRule(TypedDict):
+    """A rule that held something back. `sample` is how many failing rows are shown."""
 
-    file: str
-    run_id: str
-    url: str
     rule: str
     severity: str
     observed: str
     sample: int
+
+
+class Stopped(TypedDict):
+    """A delivery that the gate kept out: what came, the rules that held it back, and whether gold is as it was."""
+
+    file: str
+    run_id: str
+    url: str
+    rules: list[BrokenRule]
     gold_unchanged: bool
 
 
@@ -149,24 +155,30 @@ class DemoRuns:
             reason = f"{file} came with amounts in cents, and no rule of {PAYMENTS} stopped it"
             outcome.failures.append(StepFailure("the demo", reason, finding=False))
         else:
-            say(f"{PAYMENTS} is held: {outcome.stopped['rule']}, {outcome.stopped['observed']}")
+            said = "; ".join(f"{broken['rule']}, {broken['observed']}" for broken in outcome.stopped["rules"])
+            say(f"{PAYMENTS} is held: {said}")
             say("the provider sends the file again, as it ought to be")
 
     def _stopped(self, file: str, report: RunReport, before: dict[str, int]) -> Stopped | None:
         from lakehouse.quality.report import report as last_results
 
         results = last_results(self._settings, self._declarations, names=[PAYMENTS]).results
-        found = next((one for one in results if one.blocks and one.run_id == report.run_id), None)
-        if found is None or report.success:
+        found = [one for one in results if one.blocks and one.run_id == report.run_id]
+        if not found or report.success:
             return None
         return Stopped(
             file=file,
             run_id=report.run_id,
             url=f"http://{self._settings.ui.host}:{self._settings.ui.port}/runs/{report.run_id}",
-            rule=f"{found.table}.{found.rule}",
-            severity=found.severity.value,
-            observed=found.observed,
-            sample=len(found.sample),
+            rules=[
+                BrokenRule(
+                    rule=f"{one.table}.{one.rule}",
+                    severity=one.severity.value,
+                    observed=one.observed,
+                    sample=len(one.sample),
+                )
+                for one in found
+            ],
             gold_unchanged=before == self._gold_heads(),
         )
 
