@@ -28,14 +28,14 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/lakehouse check
 
 test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest -n auto --dist loadfile -m "not services and not defects" $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects" $(PYTEST)
 
 test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog and Toxiproxy, built first (once, into .cache)
 	@$(BIN)/lakehouse service install
-	$(BIN)/pytest -n auto --dist loadfile -m services $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m services $(PYTEST)
 
 defects: .venv/.installed ## break the shop in one way after the other: which rule notices (docs/quality.md); twenty shops are left whole
-	$(BIN)/pytest -n auto --dist loadfile -m defects assets_tests/defects $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m defects assets_tests/defects $(PYTEST)
 
 mutants: .venv/.installed ## switch each guard of the commit protocol off: a named test must notice (MUTANTS="three-rounds" for some)
 	$(BIN)/python assets_tests/faults/mutate.py $(MUTANTS)

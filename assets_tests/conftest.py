@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # Examples may take as long as a busy machine makes them take. Where a test does not say how many, CI tries the usual
 # hundred, and a run by hand a quarter of them.
 IN_CI = os.environ.get("CI") == "true"
+LONGEST = ("end_to_end", "ui", "bad_input", "defects")
+"""Folders whose files keep a worker busy for minutes: they go first, or the other workers wait for them in the end."""
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=100 if IN_CI else 25)
 hypothesis.settings.load_profile("patient")
 
@@ -181,3 +183,8 @@ def toxiproxy(toxiproxy_server: Status) -> Iterator[Toxiproxy]:
     assert toxiproxy_server.port is not None
     with Toxiproxy(toxiproxy_server.port) as client:
         yield client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first (with `--no-loadscope-reorder`, so that xdist leaves it there)."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)

@@ -112,7 +112,7 @@ def test_add_loads_what_it_adds_and_makes_its_staging_views(
     figures = json.loads(result.stdout)
     assert [(row["table"], row["rows"], row["quarantined"], row["warned"]) for row in figures["tables"]] == [
         ("bronze.codes", 2, 0, 0),
-        ("bronze.names", 39, 1, 1),
+        ("bronze.names", 39, 1, 2),
     ]
     answer = run_query(load_settings(project.project), "select count(*) as n from staging.stg_codes")
     assert answer.to_pylist() == [{"n": 2}]
