@@ -30,7 +30,7 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects" $(PYTEST)
 
-test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog and Toxiproxy, built first (once, into .cache)
+test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog, Toxiproxy (built first, once, into .cache), and in a browser
 	@$(BIN)/lakehouse service install
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m services $(PYTEST)
 

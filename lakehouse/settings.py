@@ -1,4 +1,4 @@
-"""What is configured, and the only reader and writer of the environment.
+"""What is configured. No other module reads settings from the environment (`environment.py` lends variables).
 
 Values come, strongest first, from the environment (`LAKEHOUSE_...`, `__` between levels), from `secrets.toml` in the
 state folder (in the form of `[tool.lakehouse]`, without that prefix; `lakehouse add` writes it, for its owner only),
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -237,32 +236,6 @@ def _not_shared(name: str, expected: str, found: str) -> SettingsError:
         found=found,
         remedy="Set it in [tool.lakehouse.profiles.aws] or in LAKEHOUSE_" + name.upper().replace(".", "__") + ".",
     )
-
-
-@contextmanager
-def exported(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that libraries read from nowhere else, and put back what was there before."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def environment() -> Mapping[str, str]:
-    """The variables of this process as they are now, for a process that is to have the same."""
-    return dict(os.environ)
-
-
-def take_environment(variables: Mapping[str, str]) -> None:
-    """Make these the variables of this process, and no others."""
-    os.environ.clear()
-    os.environ.update(variables)
 
 
 def secrets_file(state: Path) -> Path:

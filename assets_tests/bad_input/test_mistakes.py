@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Project
 
+pytestmark = pytest.mark.services  # minutes: each mistake is made in a process of its own
+
 SECRET = "tiger-Lily-77"  # noqa: S105  (the one that must never be shown)
 THINGS = ["anvil", "bell"]
 

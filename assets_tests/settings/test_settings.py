@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lakehouse.environment import exported
 from lakehouse.errors import SettingsError
 from lakehouse.settings import (
     FilesSource,
     PostgresSource,
     Profile,
     Settings,
-    exported,
     find_project,
     load_settings,
     secrets_file,

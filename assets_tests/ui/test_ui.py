@@ -25,6 +25,7 @@ from lakehouse.tables import TableName
 if TYPE_CHECKING:
     from conftest import Look, Ui
 
+pytestmark = pytest.mark.services  # minutes: a real UI, its daemon and a browser
 LOADING_SECONDS = 300
 # For pictures only: colours and positions are animated. No expectation hangs on it.
 SETTLED_MILLISECONDS = 3000

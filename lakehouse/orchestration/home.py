@@ -14,9 +14,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from lakehouse.environment import exported
 from lakehouse.errors import ServiceError, SettingsError
 from lakehouse.orchestration import s3
-from lakehouse.settings import Settings, exported
+from lakehouse.settings import Settings
 from lakehouse.storage import from_uri, is_s3, make_room
 
 _POSTGRES = "DAGSTER_POSTGRES_URL"

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 
-from lakehouse.settings import exported
+from lakehouse.environment import exported
 
 _ENGINE = "lakehouse.quality.engine"
 _OUTDATED = r"module 'sre_\w+' is deprecated"

@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lakehouse.environment import environment, take_environment
 from lakehouse.errors import TransformError
-from lakehouse.settings import environment, take_environment
 
 _CHUNK = 64 * 1024
 _END = b"\n"
@@ -75,6 +75,11 @@ class ForkServer:
             )
         self._socket = ours
         self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
