@@ -18,8 +18,9 @@ MODELS = (
         "Sums that do not add up",
         "daily_revenue sums amounts that were never converted to EUR",
         edit("gold/daily_revenue", "coalesce(sum(gross_eur)", "coalesce(sum(gross)"),
-        "select count(*) from gold.daily_revenue r where revenue_eur <> (select coalesce(sum(gross_eur), 0)"
-        " from gold.fct_orders f where f.order_date = r.order_date and status <> 'cancelled')",
+        f"select count(*) from gold.daily_revenue r where order_date = {date(NEW_DAY)} and revenue_eur <>"
+        " (select coalesce(sum(gross_eur), 0) from gold.fct_orders f"
+        " where f.order_date = r.order_date and status <> 'cancelled')",
     ),
     Defect(
         "Fan-out of a join",
@@ -73,6 +74,7 @@ MODELS = (
         "A dimension forgets",
         "dim_customer knows only the customers of Germany",
         edit("gold/dim_customer", "ref('stg_customers'),", "ref('stg_customers') ~ \" where country = 'DE'\","),
-        "select count(*) from silver.customers where customer_id not in (select customer_id from gold.dim_customer)",
+        f"select count(*) from silver.customers where created_at < {date(NEW_DAY)}"
+        " and customer_id not in (select customer_id from gold.dim_customer)",
     ),
 )
