@@ -13,7 +13,7 @@ from lakehouse.services.postgres import EmbeddedPostgres
 pytestmark = pytest.mark.defects
 
 SEEDS = range(101, 121)
-SCALES = (0.03, 0.04, 0.05, 0.1)
+SCALES = (0.03, 0.03, 0.05, 0.1)
 """Below, a day has fewer than ten payments, and the one that the provider always has wrong is over the reject limit."""
 LIVED = ((1, 1), (2, 2), (3, 4), (6, 1), (9, 5))
 """Days before the first load, and days before the second."""
