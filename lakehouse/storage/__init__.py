@@ -8,10 +8,11 @@ from lakehouse.storage.folder import FolderStore
 from lakehouse.storage.paths import child, from_uri, is_s3, local_path, normalise
 from lakehouse.storage.room import UNWRITABLE, make_room, no_room
 from lakehouse.storage.s3 import S3Store
-from lakehouse.storage.store import Store, StoredObject
+from lakehouse.storage.store import Deleted, Store, StoredObject
 
 __all__ = [
     "UNWRITABLE",
+    "Deleted",
     "FolderStore",
     "S3Store",
     "Store",

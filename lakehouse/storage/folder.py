@@ -1,17 +1,20 @@
-"""A store that is a folder of this machine. What its files mean does not belong here."""
+"""A store that is a folder of this machine: listing, reading and writing as for a delivery.
+
+Looking at everything in it and deleting is `folder_walk.py`; what its files mean does not belong here.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from lakehouse.errors import SourceChanged, SourceRefused, SourceUnreachable
+from lakehouse.storage.folder_walk import delete_files, described, refused, walk_files
 from lakehouse.storage.room import no_room
-from lakehouse.storage.store import StoredObject
+from lakehouse.storage.store import Deleted, StoredObject
 
 
 class FolderStore:
@@ -27,10 +30,7 @@ class FolderStore:
 
     def list(self, prefix: str = "", *, deep: bool = True) -> Iterator[StoredObject]:
         """Every file whose relative path begins with `prefix`, by path. Raises SourceUnreachable, SourceRefused."""
-        if not self._root.is_dir():
-            raise SourceUnreachable(
-                f"there is no folder {self._root}", remedy="Create it, or mend the source's `root`."
-            )
+        self._present()
         if any(part.startswith(".") for part in prefix.split("/")):
             return
         # Everything is looked at before the first is given out, so that a long read does not see half of a delivery.
@@ -46,7 +46,7 @@ class FolderStore:
         except (FileNotFoundError, IsADirectoryError):
             raise SourceChanged(f"{path} is not in {self._root} any more", remedy="Deliver the file again.") from None
         except PermissionError:
-            raise _refused(file) from None
+            raise refused(file) from None
         if version is not None and os.fstat(stream.fileno()).st_mtime_ns != version:
             stream.close()
             raise SourceChanged(f"{path} in {self._root} was changed after it was listed", remedy="Load again.")
@@ -66,6 +66,22 @@ class FolderStore:
         except OSError as error:
             raise no_room(error, file.parent) from error
 
+    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Every file, hidden ones too, in no order; links are not followed. Raises SourceUnreachable, SourceRefused."""
+        self._present()
+        self._inside(prefix)
+        return walk_files(self._root, prefix)
+
+    def delete(self, paths: Iterable[str]) -> Deleted:
+        """Unlink files, and the folders below the root that become empty. Raises SourceRefused for a path outside."""
+        return delete_files(Path(os.path.normpath(self._root)), ((path, self._inside(path)) for path in paths))
+
+    def _present(self) -> None:
+        if not self._root.is_dir():
+            raise SourceUnreachable(
+                f"there is no folder {self._root}", remedy="Create it, or mend the source's `root`."
+            )
+
     def _inside(self, path: str) -> Path:
         # By name only: a link that somebody put into the folder is theirs to follow.
         file = Path(os.path.normpath(self._root / path))
@@ -77,7 +93,7 @@ class FolderStore:
         def fail(error: OSError) -> None:
             # A folder may be moved away while we look; one that was never there holds nothing.
             if not isinstance(error, FileNotFoundError | NotADirectoryError):
-                raise _refused(Path(error.filename or start)) from error
+                raise refused(Path(error.filename or start)) from error
 
         seen: set[str] = set()
         for folder, folders, names in os.walk(start, onerror=fail, followlinks=True):
@@ -95,13 +111,4 @@ class FolderStore:
             return None
         if not stat.S_ISREG(seen.st_mode):
             return None
-        return StoredObject(
-            path=file.relative_to(self._root).as_posix(),
-            size=seen.st_size,
-            modified=datetime.fromtimestamp(seen.st_mtime, UTC),
-            version=seen.st_mtime_ns,
-        )
-
-
-def _refused(path: Path) -> SourceRefused:
-    return SourceRefused(f"{path} may not be read", remedy="Give this user the right to read it.")
+        return described(file.relative_to(self._root).as_posix(), seen)

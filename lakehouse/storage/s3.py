@@ -5,9 +5,10 @@ Credentials, endpoints and retries of requests are the client's and do not belon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,11 +16,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lakehouse.errors import SourceChanged, SourceError, SourceRefused, SourceUnreachable
 from lakehouse.storage.paths import normalise
 from lakehouse.storage.s3_object import S3Object
-from lakehouse.storage.store import StoredObject
+from lakehouse.storage.store import Deleted, StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
+_A_REQUEST = 1000
+"""Keys that one DeleteObjects takes."""
 _DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 _GONE = {"NoSuchKey", "404"}
 _CHANGED = {"PreconditionFailed", "412"}
@@ -44,16 +48,13 @@ class S3Store:
 
         A prefix without objects is an empty folder, for S3 knows no folders; a bucket that is not there is an error.
         """
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix, Delimiter="" if deep else "/"
-        )
-        with s3_errors(self._root):
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    path = item["Key"].removeprefix(self._prefix)
-                    # A key that ends in a slash is what some tools leave behind for a folder.
-                    if path and not path.endswith("/") and not any(part.startswith(".") for part in path.split("/")):
-                        yield StoredObject(path, item["Size"], item["LastModified"], item["ETag"].strip('"'))
+        for seen in self._objects(prefix, "" if deep else "/"):
+            if not any(part.startswith(".") for part in seen.path.split("/")):
+                yield seen
+
+    def walk(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Every object, hidden names too, a page of a thousand at a time. Raises SourceUnreachable, SourceRefused."""
+        return self._objects(prefix)
 
     def open(self, path: str, *, version: int | str | None = None) -> BufferedReader:
         """The object's bytes, a block at a time. Raises SourceChanged, SourceRefused, SourceUnreachable."""
@@ -64,6 +65,39 @@ class S3Store:
         """Write an object in one request. Raises SourceRefused, SourceUnreachable."""
         with s3_errors(f"{self._root}/{path}"):
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + path, Body=content)
+
+    def delete(self, paths: Iterable[str]) -> Deleted:
+        """Delete objects, a thousand a request. Raises SourceRefused, SourceUnreachable when a request fails whole."""
+        count = missing = 0
+        reason, failed = "", list[str]()
+        waiting = iter(paths)
+        while batch := list(islice(waiting, _A_REQUEST)):
+            with s3_errors(self._root):
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": [{"Key": self._prefix + path} for path in batch], "Quiet": True},
+                )
+            errors = answer.get("Errors", [])
+            gone = [error for error in errors if error.get("Code") in _GONE]
+            refused = [error for error in errors if error.get("Code") not in _GONE]
+            if refused:
+                reason = f"{refused[0].get('Code')}: {refused[0].get('Message')}"
+            failed += (error["Key"].removeprefix(self._prefix) for error in refused)
+            missing += len(gone)
+            count += len(batch) - len(errors)
+        return Deleted(count, missing, tuple(failed), reason)
+
+    def _objects(self, prefix: str, delimiter: str = "") -> Iterator[StoredObject]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix, Delimiter=delimiter
+        )
+        with s3_errors(self._root):
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    path = item["Key"].removeprefix(self._prefix)
+                    # A key that ends in a slash is what some tools leave behind for a folder.
+                    if path and not path.endswith("/"):
+                        yield StoredObject(path, item["Size"], item["LastModified"], item["ETag"].strip('"'))
 
 
 @contextmanager
