@@ -166,10 +166,13 @@ class _AddDeletes(_FastAppendFiles):
 def hide() -> Callable[..., None]:
     """hide(table, position): another program deletes one row of the only data file, or of the file `of`.
 
-    `by_value` deletes the rows that have a value, which may be in none of them.
+    `by_value` deletes the rows that have a value, which may be in none of them. `anybody`: the delete file does not
+    tell which file it is about.
     """
 
-    def hide(table: IcebergTable, position: int, *, of: str | None = None, by_value: bool = False) -> None:
+    def hide(
+        table: IcebergTable, position: int, *, of: str | None = None, by_value: bool = False, anybody: bool = False
+    ) -> None:
         task = next(task for task in table.scan().plan_files() if of in {None, task.file.file_path})
         path = f"{table.location()}/data/{uuid.uuid4()}-deletes.parquet"
         if by_value:
@@ -181,7 +184,7 @@ def hide() -> Callable[..., None]:
             schema = pa.schema([field.with_metadata({"PARQUET:field_id": ids[field.name]}) for field in content.schema])
         with table.io.new_output(path).create() as stream:
             pq.write_table(content.cast(schema), stream)
-        bound = {} if by_value else {PATH_FIELD_ID: task.file.file_path.encode()}
+        bound = {} if by_value or anybody else {PATH_FIELD_ID: task.file.file_path.encode()}
         file = DataFile.from_args(
             content=DataFileContent.EQUALITY_DELETES if by_value else DataFileContent.POSITION_DELETES,
             file_path=path,

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -193,8 +194,8 @@ def _kind(location: str) -> str:
     return "list" if name.startswith("snap-") else "manifest"
 
 
-def _hook(die_at: str, say: int) -> None:
-    """From now on say each step, and die at one."""
+def hook(die_at: str, say: int) -> Callable[[str], None]:
+    """From now on say each step, and die at one. Answers what to call when a further kind of step is reached."""
     seen: dict[str, int] = {}
     create, swap = PyArrowFile.create, SqlLakeCatalog.swap
 
@@ -217,6 +218,7 @@ def _hook(die_at: str, say: int) -> None:
     SqlLakeCatalog.swap = swapping  # type: ignore[method-assign]
     # One file after another, so that the second is not begun when the first is complete.
     encode._AT_ONCE = 1  # noqa: SLF001
+    return reach
 
 
 def _case(work: str, case: str, lake: Callable[[], Lake], say: int) -> None:
@@ -224,19 +226,19 @@ def _case(work: str, case: str, lake: Callable[[], Lake], say: int) -> None:
     WORKS[work].prepare(table)
     if case == BEGIN:
         return
-    _hook(case, say)
+    hook(case, say)
     WORKS[work].act(table)
 
 
-def _forked(work: str, case: str, lake: Callable[[], Lake]) -> dict[str, object]:
-    """Run a case in a process of its own; what it reached, and how it ended: -9 killed, 0 done."""
+def forked(work: str, case: str, run: Callable[[int], None]) -> dict[str, object]:
+    """Run a case in a process of its own; what it said, and how it ended: -9 killed, 0 done."""
     hear, say = os.pipe()
     child = os.fork()
     if not child:
         code = 1
         try:
             os.close(hear)
-            _case(work, case, lake, say)
+            run(say)
             code = 0
         finally:
             os._exit(code)
@@ -252,7 +254,8 @@ def main(state: str, warehouse: str, name: str, uri: str) -> None:
     settings = load_settings(ROOT, state=state, warehouse=warehouse, catalog={"name": name, "uri": uri})
     for work, what in WORKS.items():
         for case in what.cases:
-            sys.stdout.write(json.dumps(_forked(work, case, lambda: Lake.open(settings))) + "\n")
+            run = partial(_case, work, case, lambda: Lake.open(settings))
+            sys.stdout.write(json.dumps(forked(work, case, run)) + "\n")
 
 
 if __name__ == "__main__":

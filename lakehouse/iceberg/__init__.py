@@ -5,11 +5,18 @@
 
 from lakehouse.iceberg.commits.outcome import Commit
 from lakehouse.iceberg.commits.progress import MAIN
-from lakehouse.iceberg.consumers import consumers, downstream, read_by, read_summary, snapshots_read
+from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Phase
+from lakehouse.iceberg.consumers import consumers, downstream, held_for_consumers, read_by, read_summary, snapshots_read
 from lakehouse.iceberg.duck import connect, register
+from lakehouse.iceberg.expiry.expire import Expiry
+from lakehouse.iceberg.expiry.plan import ExpiryPlan, GoingRef, KeptFor
 from lakehouse.iceberg.lake import Lake
+from lakehouse.iceberg.orphans.find import find_orphans
+from lakehouse.iceberg.orphans.sweep import Orphan, Removal, Sweep
 from lakehouse.iceberg.reads.changed_days import ChangedDays
 from lakehouse.iceberg.reads.changes import CHANGE, Changes
+from lakehouse.iceberg.reads.holdings import Holdings
+from lakehouse.iceberg.reads.live_files import LiveFile, ManifestStats
 from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats
 from lakehouse.iceberg.refs.at import At, parse_at
 from lakehouse.iceberg.refs.branch_state import BranchState, BranchWindow
@@ -27,16 +34,31 @@ __all__ = [
     "ChangedDays",
     "Changes",
     "Commit",
+    "Compaction",
+    "CompactionStep",
+    "Expiry",
+    "ExpiryPlan",
+    "GoingRef",
+    "Holdings",
+    "KeptFor",
     "Lake",
     "LakeTable",
     "Lease",
+    "LiveFile",
+    "ManifestStats",
+    "Orphan",
+    "Phase",
+    "Removal",
     "RestorePlan",
     "SnapshotInfo",
+    "Sweep",
     "TableStats",
     "arrow_schema",
     "connect",
     "consumers",
     "downstream",
+    "find_orphans",
+    "held_for_consumers",
     "parse_at",
     "read_by",
     "read_summary",

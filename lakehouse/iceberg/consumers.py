@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -72,6 +74,24 @@ def consumers(lake: Lake, name: TableName) -> dict[TableName, frozenset[int]]:
         if ids := frozenset(snapshot_id for snapshot_id in read if snapshot_id is not None):
             found[other] = ids
     return found
+
+
+def held_for_consumers(lake: Lake, name: TableName, *, now: datetime, at_most: timedelta) -> Mapping[TableName, int]:
+    """The snapshot of a table that each of its consumers read last, while the consumer may still come for the rest.
+
+    Who has not come `at_most` after the table moved on is not waited for any longer, nor is who read what main does not
+    hold. Raises TableMissing.
+    """
+    main = [(snapshot.id, snapshot.committed_at) for snapshot in lake.table(name).snapshots()]
+    # When main went on from each of its snapshots; from the newest it has not.
+    went_on = {older: at for (_, at), (older, _) in pairwise(main)}
+    on_main = {snapshot_id for snapshot_id, _ in main}
+    return {
+        other: read
+        for other in lake.names()
+        if other != name and (read := read_by(lake, other).get(name)) in on_main
+        if now - went_on.get(read, now) <= at_most
+    }
 
 
 def downstream(lake: Lake, plan: RestorePlan) -> tuple[TableName, ...]:

@@ -99,13 +99,14 @@ class Effects(Opened):
             return nothing_new(self.name, intent.branch, head)
         live = sum(live_rows(table, self.name, of) for of in found.touched)
         added = write_files(table, self._exactly(live, _conformed(table, rows)))
+        youngest = max(of.sequence for of in found.touched)
         change = Change(
             Operation.REPLACE,
             found,
             lambda metadata: plan(metadata, table.io, intent.branch, paths),
             frozenset(found.content),
             {"read": live, "kept": _rows_of(added), "removed": 0, "whole": 0},
-            max(of.sequence for of in found.touched),
+            {file.file_path: youngest for file in added},
         )
         return commit_change(table, intent, added, change)
 

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from lakehouse.iceberg.commits.progress import MAIN
+from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.opened import Opened
 from lakehouse.iceberg.reads.changed_days import ChangedDays, changed_days
 from lakehouse.iceberg.reads.changes import Changes
+from lakehouse.iceberg.reads.holdings import Holdings, holdings_of
+from lakehouse.iceberg.reads.live_files import LiveFile, ManifestStats, live_files, manifest_stats
 from lakehouse.iceberg.reads.relation import relation_sql
 from lakehouse.iceberg.reads.scan import State, read_rows, state_at
 from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, snapshots_of, stats_of
@@ -31,6 +34,22 @@ class Reading(Opened):
         """Rows, files, bytes and snapshots of a branch. Raises BranchMissing."""
         table = self._load()
         return stats_of(table.metadata, table.io, branch)
+
+    def live_files(self, branch: str = MAIN) -> tuple[LiveFile, ...]:
+        """Every live data file of a branch, from metadata alone. Raises BranchMissing."""
+        table = self._load()
+        with catalog_errors(f"looking at the files of {self.name}"):
+            return live_files(table.metadata, table.io, branch)
+
+    def manifests(self, branch: str = MAIN) -> ManifestStats:
+        """How many manifests a branch has, and their bytes. Raises BranchMissing."""
+        table = self._load()
+        with catalog_errors(f"looking at the manifests of {self.name}"):
+            return manifest_stats(table.metadata, table.io, branch)
+
+    def holdings(self) -> Holdings:
+        """The snapshots, branches, tags and leases of the table, and the size its files shall have."""
+        return holdings_of(self._load().metadata)
 
     def scan(
         self,

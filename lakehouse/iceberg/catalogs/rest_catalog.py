@@ -13,7 +13,8 @@ from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.exceptions import OAuthError, RESTError
 from pyiceberg.table import CommitTableResponse
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.update import TableRequirement, TableUpdate
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, TableRequirement, TableUpdate
 from requests import PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
@@ -60,6 +61,16 @@ class RestLakeCatalog(SafeCatalog, RestCatalog):
         """One POST, never repeated: the server may have acted before its answer was lost."""
         answer: CommitTableResponse = RestCatalog.commit_table(self, table, requirements, updates)
         return answer
+
+    def as_planned(self, metadata: TableMetadata) -> tuple[TableRequirement, ...]:
+        """Each ref stands where it stood: the protocol has no way to say that there is no other."""
+        refs = (AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id) for name, ref in metadata.refs.items())
+        return (AssertTableUUID(uuid=metadata.table_uuid), *refs)
+
+    @property
+    def sees_new_refs(self) -> bool:
+        """It does not."""
+        return False
 
     def _create_session(self) -> Session:
         session = super()._create_session()

@@ -23,6 +23,8 @@ from pyiceberg.table.snapshots import ancestors_of
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
     RemoveSnapshotRefUpdate,
+    RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -40,6 +42,13 @@ _STALE = "older than last sequence number"
 class SafeCatalog(Catalog, ABC):
     """A catalog that never believes a refusal, or a failure, before it has looked for what it tried to commit."""
 
+    @staticmethod
+    def of(table: IcebergTable) -> SafeCatalog:
+        """The catalog that a table of the lake was opened by. Raises TypeError for a table of another catalog."""
+        if not isinstance(table.catalog, SafeCatalog):
+            raise TypeError(f"{'.'.join(table.name())} was not opened by a catalog of the lake")
+        return table.catalog
+
     @property
     @abstractmethod
     def views(self) -> Views:
@@ -50,6 +59,18 @@ class SafeCatalog(Catalog, ABC):
         self, table: IcebergTable, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
         """The catalog's own compare and swap; may raise anything, and may have landed when it does."""
+
+    @abstractmethod
+    def as_planned(self, metadata: TableMetadata) -> tuple[TableRequirement, ...]:
+        """What makes a swap fail when a branch or tag came, went or moved since this metadata, as far as it can say.
+
+        Snapshots are removed under it: a swap that lands takes the refs of removed snapshots away without a word.
+        """
+
+    @property
+    @abstractmethod
+    def sees_new_refs(self) -> bool:
+        """Whether `as_planned` notices refs that were not there before, too."""
 
     def commit_table(
         self, table: IcebergTable, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
@@ -104,7 +125,15 @@ class SafeCatalog(Catalog, ABC):
 
 
 def _landed(before: TableMetadata, now: TableMetadata, updates: tuple[TableUpdate, ...]) -> bool:
-    """Whether a table holds what a commit brought: its snapshots, or for a commit of refs what it did to each."""
+    """Whether a table holds what a commit brought: its snapshots, or for a commit of refs what it did to each.
+
+    Snapshots that a commit removed may have been removed by another: it is ours if what it said with it is there.
+    """
+    removed = {one for update in updates if isinstance(update, RemoveSnapshotsUpdate) for one in update.snapshot_ids}
+    if removed:
+        said = [update.updates for update in updates if isinstance(update, SetPropertiesUpdate)]
+        gone = removed.isdisjoint(snapshot.snapshot_id for snapshot in now.snapshots)
+        return gone and all(properties.items() <= now.properties.items() for properties in said)
     added = [update.snapshot.snapshot_id for update in updates if isinstance(update, AddSnapshotUpdate)]
     if added:
         return all(now.snapshot_by_id(snapshot_id) is not None for snapshot_id in added)

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Mapping
+from typing import Literal, cast
+from uuid import UUID
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import CommitTableResponse
 from pyiceberg.table import Table as IcebergTable
-from pyiceberg.table.update import TableRequirement, TableUpdate
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRef
+from pyiceberg.table.update import TableRequirement, TableUpdate, ValidatableTableRequirement
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from typing_extensions import override
 
@@ -54,6 +60,15 @@ class SqlLakeCatalog(SafeCatalog, SqlCatalog):
         finally:
             self._in_hand.table = None
 
+    def as_planned(self, metadata: TableMetadata) -> tuple[TableRequirement, ...]:
+        """A requirement of ours, checked against the very metadata that is swapped."""
+        return (cast("TableRequirement", AssertAsPlanned.on(metadata)),)
+
+    @property
+    def sees_new_refs(self) -> bool:
+        """It does."""
+        return True
+
     def load_table(self, identifier: str | tuple[str, ...]) -> IcebergTable:
         """The table as it is now. Raises NoSuchTableError, and StateError when the warehouse is not where it was."""
         try:
@@ -86,6 +101,32 @@ class SqlLakeCatalog(SafeCatalog, SqlCatalog):
             found=found,
             remedy="Move the folder back (Iceberg stores absolute paths), or start anew with `make clean`.",
         )
+
+
+class AssertAsPlanned(ValidatableTableRequirement):
+    """Refs, snapshots and properties of a table are what they were. No server knows this requirement."""
+
+    type: Literal["assert-as-planned"] = "assert-as-planned"
+    table_uuid: UUID
+    refs: Mapping[str, SnapshotRef]
+    snapshot_ids: frozenset[int]
+    properties: Mapping[str, str]
+
+    @classmethod
+    def on(cls, metadata: TableMetadata) -> AssertAsPlanned:
+        """The requirement that nothing of it has changed since."""
+        return cls(
+            table_uuid=metadata.table_uuid,
+            refs=metadata.refs,
+            snapshot_ids=frozenset(snapshot.snapshot_id for snapshot in metadata.snapshots),
+            properties=metadata.properties,
+        )
+
+    @override
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]  # PyIceberg's own name
+        """Raise CommitFailedException when something has."""
+        if base_metadata is None or AssertAsPlanned.on(base_metadata) != self:
+            raise CommitFailedException("the table's refs, snapshots or properties changed since this was planned")
 
 
 def open_sql(settings: Settings, properties: dict[str, str]) -> SqlLakeCatalog:

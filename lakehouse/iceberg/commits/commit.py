@@ -37,12 +37,25 @@ from lakehouse.iceberg.failures import catalog_errors
 _log = structlog.get_logger(__name__)
 
 
-def commit_append(table: IcebergTable, intent: Intent, added: Sequence[DataFile]) -> Commit:
+Beside = tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
+"""What else must be so for a snapshot to land, and what is changed before it in the same swap."""
+_NOTHING: Beside = ((), ())
+
+
+def commit_append(
+    table: IcebergTable, intent: Intent, added: Sequence[DataFile], *, beside: Beside = _NOTHING
+) -> Commit:
     """Add files in one snapshot. Raises Fenced, RunKeyTooOld, BranchMissing, CommitConflict, CatalogError."""
-    return _commit(table, intent, added, lambda **arguments: AppendProducer(operation=Operation.APPEND, **arguments))
+
+    def make(**arguments: Any) -> AppendProducer:  # noqa: ANN401  (the producer's own arguments)
+        return AppendProducer(operation=Operation.APPEND, **arguments)
+
+    return _commit(table, intent, added, make, beside)
 
 
-def commit_change(table: IcebergTable, intent: Intent, added: Sequence[DataFile], change: Change) -> Commit:
+def commit_change(
+    table: IcebergTable, intent: Intent, added: Sequence[DataFile], change: Change, *, beside: Beside = _NOTHING
+) -> Commit:
     """Replace files by others in ONE snapshot.
 
     The change is planned again at every attempt. A file that came or went since, or rows of one that another writer
@@ -55,7 +68,7 @@ def commit_change(table: IcebergTable, intent: Intent, added: Sequence[DataFile]
         producer.change = change
         return producer
 
-    return _commit(table, intent, added, make)
+    return _commit(table, intent, added, make, beside)
 
 
 def already_done(intent: Intent, metadata: TableMetadata, done: AlreadyDone) -> Commit:
@@ -84,14 +97,16 @@ class _Unstaged(Transaction):
         )
 
 
-def _commit(table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., Producer]) -> Commit:
+def _commit(
+    table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., Producer], beside: Beside
+) -> Commit:
     with catalog_errors(f"writing {intent.table}"):
         producer = make(transaction=_Unstaged(table), io=table.io, branch=intent.branch)
         producer.intent = intent
         for file in added:
             producer.append_data_file(file)
         try:
-            retries = _land(table, producer)
+            retries = _land(table, producer, beside)
         except AlreadyDone as done:
             return already_done(intent, table.metadata, done)
         snapshot = table.metadata.snapshot_by_id(producer.snapshot_id)
@@ -108,16 +123,16 @@ def _commit(table: IcebergTable, intent: Intent, added: Sequence[DataFile], make
     return describe(intent.table, intent.branch, snapshot, retries=retries)
 
 
-def _land(table: IcebergTable, producer: Producer) -> int:
+def _land(table: IcebergTable, producer: Producer, beside: Beside) -> int:
     """Try until the snapshot is in the table; how often it was overtaken.
 
     The snapshot's id stays the same over all attempts, so that one which landed late is recognised.
     """
     backoff, retries = Backoff.of(table.metadata.properties), 0
     pauses = backoff.pauses()
-    floor: tuple[TableUpdate, ...] = ()
+    required, first = beside
     if producer.intent.branch == MAIN and producer.intent.progress:
-        floor = (SetPropertiesUpdate(updates=floor_properties(producer.intent.progress)),)
+        first += (SetPropertiesUpdate(updates=floor_properties(producer.intent.progress)),)
     while True:
         try:
             updates, requirements = producer.attempt()
@@ -126,7 +141,8 @@ def _land(table: IcebergTable, producer: Producer) -> int:
             producer.clean_up()
             raise
         try:
-            table._do_commit((*floor, *updates), (*requirements, *_same(table)))  # noqa: SLF001  (as Transaction does)
+            everything = (*required, *requirements, *_same(table))
+            table._do_commit((*first, *updates), everything)  # noqa: SLF001  (as Transaction does)
         except CommitFailedException as refusal:
             pause = next(pauses, None)
             if pause is None:

@@ -15,7 +15,10 @@ from lakehouse.iceberg.commits.progress import summary_of
 from lakehouse.tables import TableName
 
 PROOF = "lakehouse.proof"
-"""Summary key: JSON of row counts. `read` from files written anew = `kept` + `removed`; `whole` files went unread."""
+"""Summary key: JSON of row counts. `read` from files written anew = `kept` + `removed`; `whole` files went unread.
+
+A compaction adds `hash`, the decimal sum of its rows' hashes: the same before and after.
+"""
 
 
 @dataclass(frozen=True)

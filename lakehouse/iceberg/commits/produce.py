@@ -42,16 +42,16 @@ class Change:
     """Files that a commit takes away, and what must not have changed meanwhile.
 
     `plan` is what the effect was made from, `replan` says what it would be made from now; `removed` are the paths among
-    it that go. `proof` are the row counts for the summary. `sequence` is the data sequence number of the added files
-    (None: that of the snapshot, as for new rows).
+    it that go. `proof` are row counts, and for a compaction the hash of the rows, for the summary. `sequences` are the
+    data sequence numbers of added files that hold old rows, by path (all others: that of the snapshot).
     """
 
     operation: Operation
     plan: Plan
     replan: Callable[[TableMetadata], Plan]
     removed: frozenset[str]
-    proof: Mapping[str, int] = field(default_factory=dict)
-    sequence: int | None = None
+    proof: Mapping[str, int | str] = field(default_factory=dict)
+    sequences: Mapping[str, int] = field(default_factory=dict)
 
 
 class Producer(_SnapshotProducer[Any]):
@@ -160,25 +160,26 @@ class ChangeProducer(Producer):
         return kept
 
     def _manifests(self) -> list[ManifestFile]:
-        if self.change.sequence is None or not self._added_data_files:
-            made = super()._manifests()
-        else:
-            added, self._added_data_files = self._added_data_files, []
-            try:
-                made = [*self._added_at(self.change.sequence, added), *super()._manifests()]
-            finally:
-                self._added_data_files = added
+        added = self._added_data_files
+        old = [file for file in added if file.file_path in self.change.sequences]
+        self._added_data_files = [file for file in added if file.file_path not in self.change.sequences]
+        try:
+            made = [*self._added_old(old), *super()._manifests()]
+        finally:
+            self._added_data_files = added
         self._prove(made)
         return made
 
-    def _added_at(self, sequence: int, files: list[DataFile]) -> list[ManifestFile]:
-        """A manifest of added files that are as old as the rows in them."""
+    def _added_old(self, files: list[DataFile]) -> list[ManifestFile]:
+        """A manifest of added files, each as old as the rows in it."""
+        if not files:
+            return []
         with self.new_manifest_writer(self._transaction.table_metadata.spec()) as writer:
             for file in files:
                 entry = ManifestEntry.from_args(
                     status=ManifestEntryStatus.ADDED,
                     snapshot_id=self._snapshot_id,
-                    sequence_number=sequence,
+                    sequence_number=self.change.sequences[file.file_path],
                     file_sequence_number=None,
                     data_file=file,
                 )

@@ -33,7 +33,7 @@ from lakehouse.iceberg.schemas.schema import arrow_of
 
 _log = structlog.get_logger(__name__)
 
-_COMPRESSION_LEVEL = 1
+COMPRESSION_LEVEL = 1
 """PyIceberg's too. Level 3 took 1.1 to 1.6 times the CPU, for files 1 % smaller to 4 % larger (bench/README.md)."""
 _SAMPLE_ROWS = 32_768
 _MOST_DISTINCT = 0.8
@@ -75,11 +75,21 @@ class FileMaker:
         self._measured = [path for path, number in self._ids.items() if self._plan[number].mode != none]
         self._made: dict[str, OpenFile | None] = {}
 
-    def open(self, partition: Partition, sample: pa.Table) -> OpenFile:
-        """A new file under a name that nobody else has. The sample decides which columns get a dictionary."""
+    @property
+    def shows_all(self) -> bool:
+        """Whether the footer may show bounds of every column."""
+        return len(self._measured) == len(self._ids)
+
+    def place(self, partition: Partition) -> str:
+        """A location under a name that nobody else has; `remove` removes what is there."""
         name = f"{uuid.uuid4()}.parquet"
         location = self._new_location(f"{partition.folder}/{name}" if partition.folder else name)
         self._made[location] = None
+        return location
+
+    def open(self, partition: Partition, sample: pa.Table) -> OpenFile:
+        """A new file under a name that nobody else has. The sample decides which columns get a dictionary."""
+        location = self.place(partition)
         with catalog_errors(self._doing):
             # The name is unique: to ask whether it is taken would cost a request.
             stream = self._io.new_output(location).create(overwrite=True)
@@ -87,7 +97,7 @@ class FileMaker:
                 stream,
                 self.arrow,
                 compression="zstd",
-                compression_level=_COMPRESSION_LEVEL,
+                compression_level=COMPRESSION_LEVEL,
                 store_schema=False,
                 write_statistics=self._measured,
                 use_dictionary=self._repeating(sample),
@@ -110,7 +120,17 @@ class FileMaker:
             footer = file.parquet.writer.metadata
             verify(self._io, file.location, footer, size=size, tail=size - data_bytes)
         self._made[file.location] = None
-        return self._described(file, size, footer)
+        return self._described(file.location, file.partition, size, footer)
+
+    def adopt(self, location: str, partition: Partition) -> DataFile:
+        """Describe what another encoder put at a `place`, as the storage holds it. Raises CatalogError."""
+        with catalog_errors(self._doing), self._io.new_input(location).open() as stream:
+            size = stream.seek(0, os.SEEK_END)
+            try:
+                footer = pq.read_metadata(stream)
+            except pa.ArrowException as error:
+                raise _damaged(location, "a Parquet footer", f"{type(error).__name__}: {error}") from error
+        return self._described(location, partition, size, footer)
 
     def remove(self) -> None:
         """Remove every file made so far: no snapshot can know them."""
@@ -141,13 +161,13 @@ class FileMaker:
         }
         return [path for path in self._ids if path not in flat or pc.count_distinct(flat[path]).as_py() <= most]
 
-    def _described(self, file: OpenFile, size: int, footer: pq.FileMetaData) -> DataFile:
+    def _described(self, location: str, partition: Partition, size: int, footer: pq.FileMetaData) -> DataFile:
         statistics = data_file_statistics_from_parquet_metadata(footer, self._plan, self._ids)
         arguments: dict[str, Any] = {
             "content": DataFileContent.DATA,
-            "file_path": file.location,
+            "file_path": location,
             "file_format": FileFormat.PARQUET,
-            "partition": file.partition.values,
+            "partition": partition.values,
             "file_size_in_bytes": size,
             "sort_order_id": self._sort_order_id,
             "equality_ids": None,

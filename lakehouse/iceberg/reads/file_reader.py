@@ -25,6 +25,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.schema import Schema, prune_columns
 from pyiceberg.table import FileScanTask
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.types import ListType, MapType
 
 _BUFFER_BYTES = 8 * 2**20
 _BATCH_ROWS = 65_536
@@ -40,7 +41,9 @@ class FileReader:
         self._io = io
         self._wanted = wanted
         self._chosen = bind(metadata.schema(), chosen, case_sensitive=True)
-        self._ids = wanted.field_ids | extract_field_ids(self._chosen)
+        # PyIceberg selects a list or a map by what is in it.
+        columns = {of for of in wanted.field_ids if not isinstance(wanted.find_type(of), ListType | MapType)}
+        self._ids = columns | extract_field_ids(self._chosen)
 
     def batches(self, task: FileScanTask) -> Iterator[pa.RecordBatch]:
         """The rows of one file, less its delete files' positions; no batch is empty."""

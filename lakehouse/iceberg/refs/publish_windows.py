@@ -20,10 +20,11 @@ from lakehouse.iceberg.commits.commit import commit_append, commit_change
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import Commit, nothing_new
 from lakehouse.iceberg.commits.produce import Change
-from lakehouse.iceberg.commits.progress import MAIN
+from lakehouse.iceberg.commits.progress import MAIN, head_of
 from lakehouse.iceberg.refs.branch import discard, refuse_main
 from lakehouse.iceberg.refs.rebase import conflict, replay, says_something
 from lakehouse.iceberg.refs.staged import PUBLISHED, Staged, files_at, hides_rows, rows_in, staged
+from lakehouse.iceberg.refs.swap import stands_at
 from lakehouse.iceberg.selection.plan import Paths, plan
 from lakehouse.iceberg.selection.window import NO_DAY, days_of, window_column
 from lakehouse.tables import TableName, Window
@@ -50,7 +51,7 @@ def publish_windows(table: IcebergTable, name: TableName, branch: str, windows: 
         raise conflict(name, branch, expected="a branch made at a state that main has", found="one that main has not")
     if hides_rows(beside, table.io):
         raise conflict(name, branch, expected="changes by whole files", found="delete files of another program")
-    work = _Work(table, name, branch, tuple(windows), files_at(beside.fork, table.io), files_at(beside.head, table.io))
+    work = _Work(table, name, branch, tuple(windows), beside)
     commit = work.publish(beside.main)
     if not work.left():
         _settle(table, name, branch, beside)
@@ -60,17 +61,12 @@ def publish_windows(table: IcebergTable, name: TableName, branch: str, windows: 
 class _Work:
     """What a branch changes in some windows, and whether main still allows it."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  (what is compared)
-        self,
-        table: IcebergTable,
-        name: TableName,
-        branch: str,
-        windows: tuple[Window, ...],
-        before: Files,
-        after: Files,
+    def __init__(
+        self, table: IcebergTable, name: TableName, branch: str, windows: tuple[Window, ...], beside: Staged
     ) -> None:
         self._table, self._name, self._branch, self._windows = table, name, branch, windows
-        self._before, self._after = before, after
+        self._head_id = beside.head.snapshot_id
+        before, after = self._before, self._after = files_at(beside.fork, table.io), files_at(beside.head, table.io)
         self._column = window_column(name, table.metadata)
         self._days = {day for window in windows for day in window.days}
         for file in before ^ after:
@@ -91,8 +87,10 @@ class _Work:
             check_days=lambda now: self._still(now, took, brought),
         )
         files = sorted(brought, key=lambda file: file.file_path)
+        # The branch is asserted too: of one that is dropped in this moment an expiry deletes the files.
+        beside = ((stands_at(self._branch, self._head_id),), ())
         if not took:
-            return commit_append(self._table, intent, files)
+            return commit_append(self._table, intent, files, beside=beside)
         paths, io = Paths([file.file_path for file in took]), self._table.io
         change = Change(
             Operation.OVERWRITE,
@@ -101,7 +99,7 @@ class _Work:
             frozenset(file.file_path for file in took),
             {"read": 0, "kept": 0, "removed": 0, "whole": rows_in(took)},
         )
-        return commit_change(self._table, intent, files, change)
+        return commit_change(self._table, intent, files, change, beside=beside)
 
     def left(self) -> int:
         """How many files of the branch main has not followed, in any window."""
@@ -131,6 +129,14 @@ class _Work:
         return frozenset(took), frozenset(brought)
 
     def _still(self, metadata: TableMetadata, took: Files, brought: Files) -> None:
+        head = head_of(metadata, self._branch)
+        if head is None or head.snapshot_id != self._head_id:
+            raise CommitConflict(
+                f"branch {self._branch!r} of {self._name} moved while windows of it were published",
+                expected=f"its head at {self._head_id}",
+                found=str(head and head.snapshot_id),
+                remedy="Nothing was published. Audit the branch and run again.",
+            )
         if self._change(metadata) != (took, brought):
             raise CommitConflict(
                 f"somebody else published windows of branch {self._branch!r} of {self._name}", remedy="Run again."

@@ -26,8 +26,8 @@ PUBLISHED = "lakehouse.published-windows"
 class Staged:
     """A branch beside main. `ahead` and `behind` are newest first: the snapshots of one that the other has not.
 
-    `fork` is the snapshot of main that the branch was made at; None when it has expired. `taken_back`: main was
-    restored to a state before the fork, so that the branch stands on work that was undone.
+    `fork` is the snapshot of main that the branch was made at; None when it has expired, or main's way back to it has.
+    `taken_back`: main was restored to a state before the fork, so that the branch stands on work that was undone.
     """
 
     main: Snapshot
@@ -68,7 +68,8 @@ def staged(metadata: TableMetadata, name: TableName, branch: str) -> Staged:
     head, main = head_of(metadata, branch), metadata.current_snapshot()
     if head is None or main is None:
         raise BranchMissing(f"{name} has no snapshot to publish", remedy="Write to the branch first.")
-    on_main = {snapshot.snapshot_id for snapshot in history(metadata, main)}
+    line = list(history(metadata, main))
+    on_main = {snapshot.snapshot_id for snapshot in line}
     # A branch begins at a head of main. One that main no longer has was taken back by a restore: publishing the branch
     # by its ancestors alone would bring back what was undone.
     shown = {entry.snapshot_id for entry in metadata.snapshot_log}
@@ -81,6 +82,9 @@ def staged(metadata: TableMetadata, name: TableName, branch: str) -> Staged:
         ahead.append(snapshot)
     below = {snapshot.snapshot_id for snapshot in history(metadata, fork)}
     behind = tuple(snapshot for snapshot in history(metadata, main) if snapshot.snapshot_id not in below)
+    if fork is not None and fork.snapshot_id not in on_main and _sequence(line[-1]) > _sequence(fork):
+        # What main did right after the fork has expired: it may have taken windows of the branch already.
+        fork = None
     taken_back = fork is not None and fork.snapshot_id not in on_main
     return Staged(main, head, fork, tuple(ahead), behind, taken_back)
 
@@ -119,6 +123,10 @@ def hides_rows(beside: Staged, io: FileIO) -> bool:
 def rows_in(files: Iterable[DataFile]) -> int:
     """Rows that files hold, before any deletes of other engines."""
     return sum(file.record_count for file in files)
+
+
+def _sequence(snapshot: Snapshot) -> int:
+    return snapshot.sequence_number or 0
 
 
 def _operation(snapshot: Snapshot) -> Operation | None:

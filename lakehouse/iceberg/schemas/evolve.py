@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 
 import structlog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -37,6 +38,7 @@ RETIRED = "lakehouse.retired-columns"
 
 _METRICS = "write.metadata.metrics.column."
 _MB = 2**20
+_MS = timedelta(milliseconds=1)
 _FIXED = {
     TableProperties.FORMAT_VERSION: "2",
     FORMAT: FORMAT_VERSION,
@@ -55,6 +57,7 @@ def properties_of(table: Table) -> dict[str, str]:
     properties = {
         **_FIXED,
         TableProperties.WRITE_TARGET_FILE_SIZE_BYTES: str(table.upkeep.target_file_mb * _MB),
+        TableProperties.MAX_SNAPSHOT_AGE_MS: str(table.upkeep.keep_snapshots // _MS),
         # Values of people do not belong into metadata that outlives their rows.
         **{f"{_METRICS}{name}": "none" for name in sorted(table.personal_columns)},
     }

@@ -105,7 +105,7 @@ def plan(metadata: TableMetadata, io: FileIO, branch: str, chosen: Chosen) -> Pl
     data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
     listed = _entries(io, (manifest for manifest in data if _live(manifest) and chosen.manifest_may(manifest)))
     deletes = _entries(io, (manifest for manifest in manifests if manifest.content == ManifestContent.DELETES))
-    hiding = _Hiding(entry for entries in deletes.values() for entry in entries)
+    hiding = Hiding(entry for entries in deletes.values() for entry in entries)
     kept: dict[str, list[ManifestEntry]] = {}
     touched: list[Touched] = []
     for path, entries in listed.items():
@@ -124,7 +124,7 @@ def count(manifests: Iterable[ManifestFile]) -> tuple[int, int]:
     return files, rows
 
 
-class _Hiding:
+class Hiding:
     """The delete files of a branch, by what they apply to (Iceberg spec, "Scan Planning")."""
 
     def __init__(self, entries: Iterable[ManifestEntry]) -> None:
@@ -139,6 +139,7 @@ class _Hiding:
                 self._positions.add_delete_file(entry, entry.data_file.partition)
 
     def of(self, entry: ManifestEntry) -> Touched:
+        """A data file with what hides rows of it."""
         file, sequence = entry.data_file, entry.sequence_number or 0
         deletes = frozenset(
             [
