@@ -110,6 +110,23 @@ class Quality(_Section):
     history: int = Field(default=20, ge=1)
 
 
+class Upkeep(_Section):
+    """When and how tables are kept up; what a table alone is about stands in its contract (`upkeep`).
+
+    `schedule`: cron in UTC. `orphan_age_hours`: how long a file must have been seen that no table knows before it is
+    removed. `audits_kept_days`: of branches that were not published. `consumers_wait_days`: how long snapshots wait for
+    models that have not read them yet. `memory_mb`: of DuckDB while files are rewritten. `min_files`: small files of a
+    partition that are worth rewriting.
+    """
+
+    schedule: str = "0 3 * * *"
+    orphan_age_hours: int = Field(default=72, ge=1)
+    audits_kept_days: int = Field(default=7, ge=1)
+    consumers_wait_days: int = Field(default=30, ge=0)
+    memory_mb: int = Field(default=600, ge=100)
+    min_files: int = Field(default=5, ge=2)
+
+
 class Ui(_Section):
     """Where `lakehouse ui` listens."""
 
@@ -148,6 +165,7 @@ class Settings(BaseSettings):
     dagster: Dagster = Dagster()
     sources: dict[str, Source] = Field(default_factory=dict)
     quality: Quality = Quality()
+    upkeep: Upkeep = Upkeep()
     ui: Ui = Ui()
     json_logs: bool = False
 

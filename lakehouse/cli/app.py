@@ -19,6 +19,7 @@ from lakehouse.cli import (
     settings,
     table,
     ui,
+    upkeep,
 )
 
 app = typer.Typer(
@@ -41,5 +42,6 @@ app.add_typer(table.app, name="table")
 app.add_typer(contract.app, name="contract")
 app.add_typer(branch.app, name="branch")
 app.add_typer(quality.app, name="quality")
+app.add_typer(upkeep.app, name="upkeep")
 app.add_typer(service.app, name="service")
 app.add_typer(settings.app, name="settings")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lakehouse.orchestration.demo import Outcome, TableFigures
 
 _DAY = ["%Y-%m-%d"]
-_TABLES = {Layer.BRONZE.value, Layer.SILVER.value, Layer.GOLD.value}
+# The first parts of the keys of all assets but staging views.
+_NO_VIEWS = {Layer.BRONZE.value, Layer.SILVER.value, Layer.GOLD.value, "source", "upkeep"}
 
 
 def run(
@@ -87,7 +88,7 @@ def staging_views(defs: dg.Definitions, names: Iterable[TableName]) -> list[dg.A
     while waiting:
         for dep in waiting.pop().deps:
             key = dep.asset_key
-            if key in specs and key not in found and key.path[0] not in {*_TABLES, "source"}:
+            if key in specs and key not in found and key.path[0] not in _NO_VIEWS:
                 found[key] = None
                 waiting.append(specs[key])
     return list(found)
@@ -99,7 +100,7 @@ def staging_models(defs: dg.Definitions, names: Iterable[TableName]) -> list[dg.
     return [
         spec.key
         for spec in defs.resolve_all_asset_specs()
-        if spec.key.path[0] not in {*_TABLES, "source"} and {tuple(dep.asset_key.path) for dep in spec.deps} <= tables
+        if spec.key.path[0] not in _NO_VIEWS and {tuple(dep.asset_key.path) for dep in spec.deps} <= tables
     ]
 
 

@@ -6,14 +6,24 @@ Each ledger is a `Table` value and a function that records one run. Who runs, an
 from lakehouse.ledger.checks import CHECKS, CheckRecord, record_checks
 from lakehouse.ledger.entries import ledger_table, record
 from lakehouse.ledger.loads import LOADS, LoadRecord, record_load
+from lakehouse.ledger.orphans import ORPHANS, OrphanLog, OrphanRecord, sightings
+from lakehouse.ledger.upkeep import UPKEEP, UpkeepRecord, last_done, record_upkeep
 
 __all__ = [
     "CHECKS",
     "LOADS",
+    "ORPHANS",
+    "UPKEEP",
     "CheckRecord",
     "LoadRecord",
+    "OrphanLog",
+    "OrphanRecord",
+    "UpkeepRecord",
+    "last_done",
     "ledger_table",
     "record",
     "record_checks",
     "record_load",
+    "record_upkeep",
+    "sightings",
 ]
