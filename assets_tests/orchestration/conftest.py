@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
-from lakehouse.contracts import Declarations
-from lakehouse.iceberg import Lake
+from lakehouse.contracts import Declarations, read_tables
+from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.orchestration.home import open_instance
 from lakehouse.orchestration.project import definitions, ready_models
 from lakehouse.orchestration.runs import RunReport, run_tables
+from lakehouse.orchestration.upkeep_assets import upkeep_assets
+from lakehouse.orchestration.upkeep_schedule import upkeep_schedules
+from lakehouse.orchestration.upkeep_tables import upkeep_jobs
 from lakehouse.scaffold.project import new_project, write_project
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Catalog, Settings, load_settings
 from lakehouse.tables import TableName
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +169,33 @@ class Till:
         """The snapshots that main shows."""
         return [self.lake.table(name).snapshots()[0].id for name in names]
 
+    def wear(self, files: int) -> LakeTable:
+        """Add so many small files of receipts to bronze, as so many loads would."""
+        stored = self.lake.create(read_tables(self.settings.defs)[BRONZE])
+        have = stored.stats().rows
+        for number in range(have, have + files):
+            receipt = {
+                "number": number,
+                "day": date(2026, 1, 1),
+                "amount": number,
+                "cashier": "Ada Lovelace",
+                "_extracted_at": datetime(2026, 1, 1, tzinfo=UTC),
+                "_source": "till",
+                "_run_key": str(number),
+                "_source_version": None,
+            }
+            stored.append(pa.Table.from_pylist([receipt], schema=stored.schema()), run_key=f"worn-{number}")
+        return stored
+
+    def moved(self, catalog: Catalog) -> Till:
+        """The upkeep of the same project over another catalog."""
+        settings = self.settings.model_copy(update={"catalog": catalog})
+        return Till(settings, upkeep_of(settings))
+
+    def forget_upkeep(self) -> None:
+        """As if nothing had ever been kept up."""
+        self.lake.drop(TableName.parse("ops.upkeep"))
+
     def checks(self, run_id: str) -> dict[tuple[str, str], dict[str, object]]:
         """What `ops.checks` says of a run."""
         rows = self.lake.table(TableName.parse("ops.checks")).scan().read_all().to_pylist()
@@ -172,6 +204,13 @@ class Till:
 
 def make_till(folder: Path) -> Till:
     """Write the project into a folder, and compile its models."""
+    settings = write_till(folder)
+    ready_models(settings)
+    return Till(settings, definitions(settings))
+
+
+def write_till(folder: Path) -> Settings:
+    """Write the project into a folder."""
     write_project(new_project(folder))
     files = {
         "defs/till/bronze/receipts.yaml": _head("bronze", "receipts") + _RECEIPTS.format(quality=_BRONZE) + _LOAD,
@@ -187,9 +226,7 @@ def make_till(folder: Path) -> Till:
     state = folder / ".lakehouse"
     state.mkdir(exist_ok=True)
     catalog, landing = {"uri": f"sqlite:///{state}/catalog.db"}, {"kind": "files", "root": "landing"}
-    settings = load_settings(folder, state=str(state), catalog=catalog, sources={"landing": landing})
-    ready_models(settings)
-    return Till(settings, definitions(settings))
+    return load_settings(folder, state=str(state), catalog=catalog, sources={"landing": landing})
 
 
 def _head(layer: str, name: str) -> str:
@@ -199,3 +236,21 @@ def _head(layer: str, name: str) -> str:
 @pytest.fixture(scope="module")
 def till(tmp_path_factory: pytest.TempPathFactory) -> Till:
     return make_till(tmp_path_factory.mktemp("till") / "till")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Till:
+    """The project with its upkeep only: its models, which take seconds to compile, have no part in it."""
+    settings = write_till(tmp_path_factory.mktemp("kept") / "till")
+    return Till(settings, upkeep_of(settings))
+
+
+def upkeep_of(settings: Settings) -> dg.Definitions:
+    """The upkeep of a project's tables, as `definitions` has it."""
+    declarations = read_tables(settings.defs)
+    return dg.Definitions(
+        assets=upkeep_assets(settings, declarations),
+        jobs=[*upkeep_jobs(declarations)],
+        schedules=upkeep_schedules(settings, declarations),
+        executor=dg.in_process_executor,
+    )

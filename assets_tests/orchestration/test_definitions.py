@@ -19,6 +19,7 @@ from lakehouse.tables import Layer, Rule, Severity, TableName, TableRuleKind
 from lakehouse.tables.load_check import LoadCheck
 
 Specs = dict[str, dg.AssetSpec]
+ROOT = Path(__file__).parents[2]
 TIME_WINDOW = type(dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1)))
 
 
@@ -38,7 +39,7 @@ def test_without_compiled_models_the_remedy_is_named(ready: Settings, tmp_path: 
 def test_every_contract_is_an_asset_and_nothing_is_an_asset_without(specs: Specs, declarations: Declarations) -> None:
     tables = {name for name in specs if name.partition(".")[0] in {"bronze", "silver", "gold"}}
     assert tables == {str(name) for name in declarations}
-    assert {name.partition(".")[0] for name in set(specs) - tables} == {"source", "staging"}
+    assert {name.partition(".")[0] for name in set(specs) - tables} == {"source", "staging", "upkeep"}
 
 
 def test_every_table_says_whose_it_is_what_it_is_and_how_fresh(specs: Specs, declarations: Declarations) -> None:
@@ -183,9 +184,10 @@ def test_how_fresh_a_table_must_be_is_what_its_sla_says(specs: Specs, declaratio
 def test_what_starts_by_itself_is_switched_on(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} >= {"shop_bronze"}
-    (schedule,) = repository.schedule_defs
-    assert (schedule.name, schedule.cron_schedule) == ("shop_nightly", "0 2 * * *")
-    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    clocks = {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs}
+    upkeep = load_settings(ROOT).upkeep.schedule
+    assert clocks == {"shop_nightly": "0 2 * * *", "shop_upkeep": upkeep, "lakehouse_upkeep": upkeep}
+    assert {one.default_status for one in repository.schedule_defs} == {dg.DefaultScheduleStatus.RUNNING}
     (sensor,) = repository.sensor_defs
     assert (sensor.name, sensor.default_status) == ("payments_landing", dg.DefaultSensorStatus.RUNNING)
 

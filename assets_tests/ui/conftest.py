@@ -72,13 +72,19 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def clock() -> str:
+    """When upkeep starts by itself: not while a shop is looked at, unless that is what is looked at."""
+    return "0 0 1 1 *"
+
+
+@pytest.fixture(scope="module")
+def ui(chromium: str, clock: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     assert chromium, "no UI is started for nobody to look at"
     state = tmp_path_factory.mktemp("ui")
     settings = load_settings(ROOT, state=str(state))
     log = state / "ui.log"
     port = _free_port()
-    environment = _environment(state, port)
+    environment = {**_environment(state, port), "LAKEHOUSE_UPKEEP__SCHEDULE": clock}
     try:
         open_shop(settings, scale=SCALE).advance(DAYS)
         with _started(environment, log, f"http://127.0.0.1:{port}") as url:

@@ -30,7 +30,7 @@ LOADING_SECONDS = 300
 # For pictures only: colours and positions are animated. No expectation hangs on it.
 SETTLED_MILLISECONDS = 3000
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-GROUPS = ("shop_sources", "shop_bronze", "shop_staging", "shop_silver", "shop_gold")
+GROUPS = ("shop_sources", "shop_bronze", "shop_staging", "shop_silver", "shop_gold", "shop_upkeep")
 ORDERS = TableName.parse("silver.orders")
 CUSTOMERS = TableName.parse("silver.customers")
 PRODUCTS = tuple(TableName.parse(name) for name in ("bronze.products", "silver.products", "gold.dim_product"))
@@ -268,16 +268,17 @@ def test_the_pictures_of_the_gate(page: Page, stopped: tuple[str, list[int]]) ->
 
 
 def take_lineage(page: Page) -> None:
-    """Sources to gold from left to right: nodes flat, all groups expanded but staging, which would push them askew."""
+    """Sources to gold from left to right: nodes flat, all groups expanded but those that would push them askew."""
     page.set_viewport_size({"width": 1800, "height": 1000})
     page.add_init_script("""localStorage.setItem("asset-node-facets", '["status"]')""")
     page.goto("/asset-groups")
     shown(page, "shop_gold").wait_for()
     page.get_by_role("button", name="Hide navigation").click()
     page.keyboard.press("Alt+e")
-    staging = page.locator("foreignObject").filter(has_text="shop_staging")
-    staging.get_by_role("img", name="unfold_less").click()
-    staging.get_by_role("img", name="unfold_more").wait_for()
+    for group in ("shop_staging", "shop_upkeep", "lakehouse_upkeep"):
+        box = page.locator("foreignObject").filter(has_text=group)
+        box.get_by_role("img", name="unfold_less").click()
+        box.get_by_role("img", name="unfold_more").wait_for()
     # Opened anew, the graph is fitted into the window.
     page.goto("about:blank")
     page.goto("/asset-groups")

@@ -10,7 +10,7 @@ import dagster as dg
 from lakehouse.orchestration import s3
 from lakehouse.orchestration.checks import check_result, held_sentence, rule_checks
 from lakehouse.orchestration.metadata import table_metadata
-from lakehouse.orchestration.specs import source_key, source_spec, table_key, table_spec
+from lakehouse.orchestration.specs import pool_of, source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Rule, Table, TableRule
 from lakehouse.tables.load_check import LoadCheck
@@ -51,7 +51,7 @@ def _bronze_asset(settings: Settings, declarations: "Declarations", table: Table
         check_specs=[*_load_checks(table), *rule_checks(table)],
         # Its checks can be run without it.
         can_subset=True,
-        pool=str(table.name),
+        pool=pool_of(table),
         required_resource_keys=needed,
     )
     def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:

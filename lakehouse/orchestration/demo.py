@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 import dagster as dg
 
 from lakehouse.orchestration.home import open_instance
-from lakehouse.orchestration.runs import RunReport, StepFailure, run_tables
+from lakehouse.orchestration.runs import RunReport, StepFailure, run_tables, run_url
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, TableName, Window
 
@@ -169,7 +169,7 @@ class DemoRuns:
         return Stopped(
             file=file,
             run_id=report.run_id,
-            url=f"http://{self._settings.ui.host}:{self._settings.ui.port}/runs/{report.run_id}",
+            url=run_url(self._settings, report.run_id),
             rules=[
                 BrokenRule(
                     rule=f"{one.table}.{one.rule}",

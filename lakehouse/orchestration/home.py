@@ -21,6 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.storage import from_uri, is_s3, make_room
 
 _POSTGRES = "DAGSTER_POSTGRES_URL"
+_TICK_SECONDS = 300
 _PLAIN = re.compile(r"^postgres(ql)?(\+psycopg)?://")
 _INSTANCE = """\
 # Written by `lakehouse` when missing; yours to change.
@@ -83,6 +84,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "LAKEHOUSE_PROJECT": str(settings.project),
         "LAKEHOUSE_PROFILE": settings.profile.value,
         "LAKEHOUSE_JSON_LOGS": "true",
+        # A tick of upkeep looks at every table of its domain: hundreds of them take longer than Dagster's minute.
+        "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": str(_TICK_SECONDS),
         # `dagster dev` announces its own successor at each start, which is nothing that a user of ours could act on.
         "PYTHONWARNINGS": "ignore:Function `dev_command` is superseded",
         **_variables(settings),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from lakehouse.orchestration.checks import rule_checks
-from lakehouse.orchestration.specs import days_from
+from lakehouse.orchestration.specs import days_from, models_pool
 from lakehouse.orchestration.translator import ContractTranslator
 from lakehouse.settings import Settings
 from lakehouse.tables import Window
@@ -70,7 +70,7 @@ def _chain(settings: Settings, declarations: "Declarations", chain: _Models, sta
         partitions_def=days_from(start) if start else None,
         # A build knows no days but one window, so that many of them are one run.
         backfill_policy=dg.BackfillPolicy.single_run() if start else None,
-        pool="dbt" if start is None else f"dbt:{start}",
+        pool=models_pool(start),
     )
     def models(context: dg.AssetExecutionContext) -> Iterator[Outcome]:
         from lakehouse.orchestration.build import Build

@@ -12,6 +12,9 @@ from lakehouse.orchestration.bronze import bronze_assets, source_assets
 from lakehouse.orchestration.home import prepare_home
 from lakehouse.orchestration.models import model_assets
 from lakehouse.orchestration.triggers import jobs, schedules, sensors
+from lakehouse.orchestration.upkeep_assets import upkeep_assets
+from lakehouse.orchestration.upkeep_schedule import upkeep_schedules
+from lakehouse.orchestration.upkeep_tables import upkeep_jobs
 from lakehouse.settings import Profile, Settings
 
 if TYPE_CHECKING:
@@ -26,9 +29,10 @@ def definitions(settings: Settings) -> dg.Definitions:
             *source_assets(settings, declarations),
             *bronze_assets(settings, declarations),
             *model_assets(settings, declarations),
+            *upkeep_assets(settings, declarations),
         ],
-        jobs=jobs(declarations),
-        schedules=schedules(declarations),
+        jobs=[*jobs(declarations), *upkeep_jobs(declarations)],
+        schedules=[*schedules(declarations), *upkeep_schedules(settings, declarations)],
         sensors=sensors(settings, declarations),
         resources=s3.resources(settings),
         # On one machine a process a step costs more than the work of most steps.

@@ -15,12 +15,14 @@ import dagster as dg
 from lakehouse import errors
 from lakehouse.orchestration.bronze import WINDOWS
 from lakehouse.orchestration.specs import table_key
+from lakehouse.settings import Settings
 from lakehouse.tables import TableName, Window
 
 # Dagster does not offer the class that a failed blocking check raises.
 _FINDINGS = {errors.LoadRejected.__name__, errors.AuditFailed.__name__, "DagsterAssetCheckFailedError"}
 _STRANGE = "This is not an error that we know: the log of the run, in the UI, says where it came from."
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Run config of what is told by the command itself."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
         instance=instance,
         asset_selection=keys if unreported is None else None,
         tags=_range_tags(window),
-        run_config=_QUIET,
+        run_config=QUIET,
         raise_on_error=False,
     )
     return RunReport(
@@ -84,8 +86,18 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
         seconds=dict(_seconds(result)),
         windows=tuple(_windows(result)),
         checks=tuple(_checks(result)),
-        failures=tuple(_failures(result)) or tuple(_run_failures(result)),
+        failures=failures_of(result),
     )
+
+
+def failures_of(result: dg.ExecuteInProcessResult) -> tuple[StepFailure, ...]:
+    """What went wrong in a run, step by step; or why it did not come to its first step."""
+    return tuple(_failures(result)) or tuple(_run_failures(result))
+
+
+def run_url(settings: Settings, run_id: str) -> str:
+    """Where the UI shows a run, while it runs."""
+    return f"http://{settings.ui.host}:{settings.ui.port}/runs/{run_id}"
 
 
 def _range_tags(window: Window | None) -> dict[str, str]:

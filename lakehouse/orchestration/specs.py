@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.settings import Source
-from lakehouse.tables import Column, Table, TableName
+from lakehouse.tables import Column, Layer, Table, TableName
 
 _SOURCE_KINDS = {"postgres": "postgres", "files": "file", "http": "api"}
 
@@ -67,6 +67,18 @@ def source_key(table: Table) -> dg.AssetKey:
 def days_from(start: date) -> dg.DailyPartitionsDefinition:
     """The daily partitions of a chain, UTC days from `start` on. Equal starts give equal definitions."""
     return dg.DailyPartitionsDefinition(start_date=start.isoformat())
+
+
+def pool_of(table: Table) -> str:
+    """The pool of the step that writes a table: commits to a table follow one another."""
+    if table.name.layer is Layer.BRONZE:
+        return str(table.name)
+    return models_pool(table.window_start if table.windowed else None)
+
+
+def models_pool(start: date | None) -> str:
+    """The pool of the daily chain from `start` on; None: of all models without days."""
+    return "dbt" if start is None else f"dbt:{start}"
 
 
 def storage_metadata(table: Table) -> Mapping[str, Any]:
