@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui services services-down check test test-services defects mutants bench lock clean
+.PHONY: help demo ui services services-down check test test-services interop defects mutants bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -28,11 +28,15 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/lakehouse check
 
 test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects" $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects and not interop" $(PYTEST)
 
 test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog, Toxiproxy (built first, once, into .cache), and in a browser
 	@$(BIN)/lakehouse service install
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m services $(PYTEST)
+
+interop: .venv/.installed ## Spark (fetched first, once, into .cache) reads and writes the demo's tables after upkeep; needs Java and Maven
+	@$(BIN)/python -m bench.spark install
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m interop assets_tests/interop $(PYTEST)
 
 defects: .venv/.installed ## break the shop in one way after the other: which rule notices (docs/quality.md); twenty shops are left whole
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m defects assets_tests/defects $(PYTEST)
@@ -47,7 +51,7 @@ lock: .venv/.installed ## resolve the requirements anew
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
-clean: ## stop the services and remove all state; .cache/servers stays: servers by version, minutes of work
+clean: ## stop the services and remove all state; .cache stays: servers and Spark by version, minutes of work
 	@if [ -x $(BIN)/lakehouse ]; then \
 	  if [ -d .lakehouse/local ]; then LAKEHOUSE_PROFILE=local $(BIN)/lakehouse service down --remove; fi; \
 	  $(BIN)/lakehouse service down --remove; fi

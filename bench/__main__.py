@@ -6,12 +6,14 @@ import runpy
 import sys
 from pathlib import Path
 
-_NOT_BENCHMARKS = {"__init__", "__main__", "proxy", "quality_pandas", "report"}
+_NOT_BENCHMARKS = {"__init__", "__main__", "plot", "proxy", "quality_pandas", "report"}
+_PEERS = {"spark", "spark_home", "spark_jdbc", "spark_session", "spark_statements"}
 
 
 def main() -> None:
     """Run one after the other: they would disturb each other's figures."""
-    known = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in _NOT_BENCHMARKS)
+    modules = {file.stem for file in Path(__file__).parent.glob("*.py")}
+    known = sorted(modules - _NOT_BENCHMARKS - _PEERS)
     wanted = sys.argv[1:] or known
     if unknown := [name for name in wanted if name not in known]:
         sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")

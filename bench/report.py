@@ -7,8 +7,9 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 _MB = 2**20
 # The kernel counts kibibytes on Linux and bytes on macOS.
@@ -20,13 +21,25 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / _MB
 
 
-def report(name: str, figures: Mapping[str, float], ratios: Mapping[str, float], file: Path | None) -> None:
-    """Print a table; write JSON where a file is named."""
+def report(
+    name: str,
+    figures: Mapping[str, float],
+    ratios: Mapping[str, float],
+    file: Path | None,
+    series: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> None:
+    """Print a table; write JSON where a file is named, with values over time (`series`) where there are any."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "python": platform.python_version()}
     print(f"{name}  ({machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']})")
     for key, value in {**figures, **ratios}.items():
         print(f"  {key:<32} {value:>12,.3f}")
     if file is not None:
-        content = {"name": name, "machine": machine, "figures": dict(figures), "ratios": dict(ratios)}
+        content: dict[str, object] = {
+            "name": name,
+            "machine": machine,
+            "figures": dict(figures),
+            "ratios": dict(ratios),
+        }
+        content |= {"series": dict(series)} if series else {}
         file.write_text(json.dumps(content, indent=2), encoding="utf-8")
