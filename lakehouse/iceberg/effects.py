@@ -28,7 +28,7 @@ from lakehouse.iceberg.parquet.conform import Rows, conformed
 from lakehouse.iceberg.parquet.writer import write_files
 from lakehouse.iceberg.schemas.evolve import RETIRED
 from lakehouse.iceberg.schemas.schema import arrow_of
-from lakehouse.iceberg.selection.plan import Paths, plan
+from lakehouse.iceberg.selection.plan import ManifestsRead, Paths, plan
 from lakehouse.iceberg.selection.rewrite import live_rows, survivors
 from lakehouse.iceberg.selection.where import Selection, Where
 from lakehouse.tables import Position, Window
@@ -86,9 +86,9 @@ class Effects(Opened):
             head = intent.check(table.metadata)
         except AlreadyDone as done:
             return already_done(intent, table.metadata, done)
-        paths = Paths(files)
+        paths, read = Paths(files), ManifestsRead()
         with catalog_errors(f"planning a write to {self.name}"):
-            found = plan(table.metadata, table.io, intent.branch, paths)
+            found = plan(table.metadata, table.io, intent.branch, paths, read)
         if missing := set(files) - set(found.content):
             raise CommitConflict(
                 f"{len(missing)} of {len(set(files))} files are not on branch {intent.branch!r} of {self.name}",
@@ -103,7 +103,7 @@ class Effects(Opened):
         change = Change(
             Operation.REPLACE,
             found,
-            lambda metadata: plan(metadata, table.io, intent.branch, paths),
+            lambda metadata: plan(metadata, table.io, intent.branch, paths, read),
             frozenset(found.content),
             {"read": live, "kept": _rows_of(added), "removed": 0, "whole": 0},
             {file.file_path: youngest for file in added},
@@ -121,9 +121,9 @@ class Effects(Opened):
             head = intent.check(table.metadata)
         except AlreadyDone as done:
             return already_done(intent, table.metadata, done)
-        selection = Selection(self.name, table.metadata, where)
+        selection, read = Selection(self.name, table.metadata, where), ManifestsRead()
         with catalog_errors(f"planning a write to {self.name}"):
-            found = plan(table.metadata, table.io, intent.branch, selection)
+            found = plan(table.metadata, table.io, intent.branch, selection, read)
         whole = [of for of in found.touched if selection.file_must(of.file)]
         staying = survivors(table, selection, [of for of in found.touched if not selection.file_must(of.file)])
         given = () if rows is None else selection.only(_conformed(table, rows))
@@ -141,7 +141,7 @@ class Effects(Opened):
             Operation.DELETE if rows is None and removed and not added else Operation.OVERWRITE,
             found,
             # Partition specs may have come since.
-            lambda metadata: plan(metadata, table.io, intent.branch, Selection(self.name, metadata, where)),
+            lambda metadata: plan(metadata, table.io, intent.branch, Selection(self.name, metadata, where), read),
             frozenset(of.path for of in removed),
             proof,
         )

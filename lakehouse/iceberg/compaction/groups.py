@@ -20,7 +20,7 @@ from pyiceberg.table import Table as IcebergTable
 from lakehouse.errors import CommitError
 from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.failures import catalog_errors
-from lakehouse.iceberg.selection.plan import Paths, Touched, plan
+from lakehouse.iceberg.selection.plan import ManifestsRead, Paths, Touched, plan
 from lakehouse.tables import TableName
 
 
@@ -60,7 +60,7 @@ class Sorted:
     refused: tuple[str, ...]
 
 
-def sort_out(table: IcebergTable, name: TableName, wanted: Sequence[Collection[str]]) -> Sorted:
+def sort_out(table: IcebergTable, name: TableName, wanted: Sequence[Collection[str]], read: ManifestsRead) -> Sorted:
     """Find the files of groups on main. Raises CommitError for a file that is in two groups, CatalogError."""
     counts = Counter(chain.from_iterable(map(frozenset, wanted)))
     if twice := [path for path, count in counts.items() if count > 1]:
@@ -70,7 +70,7 @@ def sort_out(table: IcebergTable, name: TableName, wanted: Sequence[Collection[s
             remedy="Plan again: nothing was written.",
         )
     with catalog_errors(f"planning to compact {name}"):
-        found = {of.path: of for of in plan(table.metadata, table.io, MAIN, Paths(counts)).touched}
+        found = {of.path: of for of in plan(table.metadata, table.io, MAIN, Paths(counts), read).touched}
     groups: list[Group] = []
     refused: list[str] = []
     overtaken = 0

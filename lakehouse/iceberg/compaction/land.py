@@ -23,7 +23,7 @@ from lakehouse.iceberg.commits.produce import Change
 from lakehouse.iceberg.compaction.fingerprint import Fingerprint
 from lakehouse.iceberg.compaction.groups import Group
 from lakehouse.iceberg.failures import catalog_errors
-from lakehouse.iceberg.selection.plan import Paths, Plan, plan
+from lakehouse.iceberg.selection.plan import ManifestsRead, Paths, Plan, plan
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +55,13 @@ class Landed:
     overtaken: int
 
 
-def land(load: Callable[[], IcebergTable], written: IcebergTable, intent: Intent, batch: Sequence[Rewritten]) -> Landed:
+def land(
+    load: Callable[[], IcebergTable],
+    written: IcebergTable,
+    intent: Intent,
+    batch: Sequence[Rewritten],
+    read: ManifestsRead,
+) -> Landed:
     """Commit a batch in one snapshot, without the groups that do not stand any more; their new files are removed.
 
     `written` is the table as the files were written for it. When it is not known whether the commit landed, files
@@ -68,7 +74,7 @@ def land(load: Callable[[], IcebergTable], written: IcebergTable, intent: Intent
             # Files are listed by the partition spec that they were written by.
             table = written
         try:
-            return Landed(_commit(table, intent, left), tuple(left), len(batch) - len(left))
+            return Landed(_commit(table, intent, left, read), tuple(left), len(batch) - len(left))
         except CommitConflict as conflict:
             _log.info("compaction overtaken", table=str(intent.table), reason=conflict.what)
         except CommitError:
@@ -101,13 +107,13 @@ def remove_files(io: FileIO, batch: Iterable[Rewritten]) -> None:
             _log.warning("file left behind", location=path, reason=str(error))
 
 
-def _commit(table: IcebergTable, intent: Intent, batch: Sequence[Rewritten]) -> Commit:
+def _commit(table: IcebergTable, intent: Intent, batch: Sequence[Rewritten], read: ManifestsRead) -> Commit:
     old = Paths([path for of in batch for path in of.group.content])
     rows = sum(of.fingerprint.rows for of in batch)
     change = Change(
         Operation.REPLACE,
         Plan(tuple(touched for of in batch for touched in of.group.touched)),
-        lambda metadata: plan(metadata, table.io, intent.branch, old),
+        lambda metadata: plan(metadata, table.io, intent.branch, old, read),
         frozenset(path for of in batch for path in of.group.content),
         {"read": rows, "kept": rows, "removed": 0, "whole": 0, "hash": str(sum(of.fingerprint.hash for of in batch))},
         {path: of.group.sequence for of in batch for path in of.paths},

@@ -23,6 +23,7 @@ from lakehouse.iceberg.compaction.groups import Group, hidden_rows, sort_out, st
 from lakehouse.iceberg.compaction.land import Rewritten, land, remove_files
 from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Phase
 from lakehouse.iceberg.compaction.sources import Sources
+from lakehouse.iceberg.selection.plan import ManifestsRead
 from lakehouse.tables import TableName
 from lakehouse.tables.sql import literal
 
@@ -76,13 +77,14 @@ class Run:
         intent.check(self._table.metadata)
         self._sources = Sources(connection, name, self._table)
         self._encoders = Encoders(connection, name, self._table, self._sources)
+        self._read = ManifestsRead()
         self._groups = 0
         self._batch: list[Rewritten] = []
         self._done = Compaction(name)
 
     def all(self, wanted: Sequence[Collection[str]], batch_bytes: int) -> Compaction:
         """Write each group anew, prove it, and commit it with others, at most `batch_bytes` of old files at once."""
-        found = sort_out(self._table, self._name, wanted)
+        found = sort_out(self._table, self._name, wanted, self._read)
         self._groups = len(found.groups)
         self._done = replace(self._done, overtaken=found.overtaken, refused=found.refused)
         try:
@@ -156,7 +158,7 @@ class Run:
         batch, self._batch = self._batch, []
         if not batch:
             return
-        landed = land(self._load, self._table, self._intent, batch)
+        landed = land(self._load, self._table, self._intent, batch, self._read)
         done = self._done
         self._done = replace(
             done,

@@ -47,6 +47,8 @@ class Sources:
         self._types = (
             {field.field_id: duckdb_type(str(field.field_type)) for field in self._fields} if self.flat else {}
         )
+        self._names: dict[str, tuple[str, ...] | None] = {}
+        """The names of the table's columns in files that hold all of them, in types of now."""
 
     def readable(self, files: Sequence[DataFile]) -> bool:
         """Whether DuckDB reads the files exactly: by field ids that all of them have, of types that it knows.
@@ -59,7 +61,11 @@ class Sources:
         ):
             return False
         found = self._columns([spelled(file.file_path) for file in files])
-        return all(self._fits(file, found.get(spelled(file.file_path), {})) for file in files)
+        self._names |= {path: self._named(columns) for path, columns in found.items()}
+        return all(
+            self._fits(file, {of: kind for of, (_, kind) in found.get(spelled(file.file_path), {}).items()})
+            for file in files
+        )
 
     @contextmanager
     def rows(self, tasks: Sequence[FileScanTask], hidden: Mapping[str, pa.Array], *, by_duckdb: bool) -> Iterator[str]:
@@ -93,26 +99,39 @@ class Sources:
         return f"({' UNION ALL '.join(parts)})"
 
     def _files(self, paths: Sequence[str], options: str = "") -> str:
+        listed = ", ".join(literal(spelled(path)) for path in paths)
+        names = {self._names.get(spelled(path)) for path in paths}
+        same = names.pop() if len(names) == 1 and not options else None
+        if same is not None:
+            # With a `schema` DuckDB reads a file by one thread only.
+            renamed = ", ".join(f"{quote(name)} AS {position(number)}" for number, name in enumerate(same))
+            return f"(SELECT {renamed} FROM read_parquet([{listed}]))"
         columns = ", ".join(
             f"{field.field_id}: {{'name': '{position(number)}', 'type': '{self._types[field.field_id]}',"
             " 'default_value': NULL}"
             for number, field in enumerate(self._fields)
         )
-        listed = ", ".join(literal(spelled(path)) for path in paths)
         return f"read_parquet([{listed}], schema = MAP {{{columns}}}{options})"
 
-    def _columns(self, paths: Sequence[str]) -> dict[str, dict[int | None, str | None]]:
-        """DuckDB's types of the columns of each file by field id; None stands for columns without one."""
+    def _columns(self, paths: Sequence[str]) -> dict[str, dict[int | None, tuple[str, str | None]]]:
+        """DuckDB's names and types of the columns of each file by field id; None stands for columns without one."""
         listed = ", ".join(map(literal, paths))
-        found: dict[str, dict[int | None, str | None]] = {}
+        found: dict[str, dict[int | None, tuple[str, str | None]]] = {}
         with duckdb_errors(f"reading files of {self._name}"):
             rows = self._connection.execute(
-                f"SELECT file_name, field_id, duckdb_type FROM parquet_schema([{listed}])"
+                f"SELECT file_name, field_id, name, duckdb_type FROM parquet_schema([{listed}])"
                 " WHERE duckdb_type IS NOT NULL OR field_id IS NOT NULL"
             ).fetchall()
-        for path, field_id, kind in rows:
-            found.setdefault(path, {})[field_id] = kind
+        for path, field_id, name, kind in rows:
+            found.setdefault(path, {})[field_id] = (name, kind)
         return found
+
+    def _named(self, columns: Mapping[int | None, tuple[str, str | None]]) -> tuple[str, ...] | None:
+        names = [columns.get(field.field_id, ("", None)) for field in self._fields]
+        as_now = all(kind == self._types[field.field_id] for field, (_, kind) in zip(self._fields, names, strict=True))
+        # DuckDB takes names that differ in case only for one.
+        told_apart = len({name.lower() for name, _ in columns.values()}) == len(columns)
+        return tuple(name for name, _ in names) if as_now and told_apart and None not in columns else None
 
     def _fits(self, file: DataFile, columns: Mapping[int | None, str | None]) -> bool:
         if None in columns:

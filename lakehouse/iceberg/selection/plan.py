@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestEntry, ManifestFile
@@ -17,6 +17,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.iceberg.commits.progress import head_of
+
+ManifestsRead: TypeAlias = dict[str, list[ManifestEntry]]
+"""The live entries of manifests, by path. A manifest never changes, so what was read once holds for later plans."""
 
 
 class Chosen(Protocol):
@@ -96,15 +99,21 @@ class Plan:
         )
 
 
-def plan(metadata: TableMetadata, io: FileIO, branch: str, chosen: Chosen) -> Plan:
-    """The chosen files of a branch. Raises BranchMissing."""
+def plan(
+    metadata: TableMetadata, io: FileIO, branch: str, chosen: Chosen, manifests_read: ManifestsRead | None = None
+) -> Plan:
+    """The chosen files of a branch. `manifests_read`: what earlier plans of the same table have read, and this one.
+
+    Raises BranchMissing.
+    """
     head = head_of(metadata, branch)
     if head is None:
         return Plan()
     manifests = head.manifests(io)
     data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
-    listed = _entries(io, (manifest for manifest in data if _live(manifest) and chosen.manifest_may(manifest)))
-    deletes = _entries(io, (manifest for manifest in manifests if manifest.content == ManifestContent.DELETES))
+    read = {} if manifests_read is None else manifests_read
+    listed = _entries(io, (manifest for manifest in data if _live(manifest) and chosen.manifest_may(manifest)), read)
+    deletes = _entries(io, (manifest for manifest in manifests if manifest.content == ManifestContent.DELETES), read)
     hiding = Hiding(entry for entries in deletes.values() for entry in entries)
     kept: dict[str, list[ManifestEntry]] = {}
     touched: list[Touched] = []
@@ -156,10 +165,12 @@ def _by_value(value: ManifestEntry, file: DataFile, sequence: int) -> bool:
     return (everywhere or same) and sequence < (value.sequence_number or 0)
 
 
-def _entries(io: FileIO, manifests: Iterable[ManifestFile]) -> dict[str, list[ManifestEntry]]:
+def _entries(io: FileIO, manifests: Iterable[ManifestFile], read: ManifestsRead) -> ManifestsRead:
     wanted = list(manifests)
-    read = ExecutorFactory.get_or_create().map(lambda manifest: manifest.fetch_manifest_entry(io), wanted)
-    return {manifest.manifest_path: entries for manifest, entries in zip(wanted, read, strict=True)}
+    new = [manifest for manifest in wanted if manifest.manifest_path not in read]
+    found = ExecutorFactory.get_or_create().map(lambda manifest: manifest.fetch_manifest_entry(io), new)
+    read |= {manifest.manifest_path: entries for manifest, entries in zip(new, found, strict=True)}
+    return {manifest.manifest_path: read[manifest.manifest_path] for manifest in wanted}
 
 
 def _live(manifest: ManifestFile) -> bool:
