@@ -166,13 +166,16 @@ def test_only_the_actions_that_were_asked_for_are_carried_out(kept: Till, worn: 
     assert set(recorded(kept, run.run_id)) == {"expire"}
 
 
-def test_a_table_that_is_not_there_yet_is_passed_over(kept: Till) -> None:
+def test_a_table_that_is_not_there_yet_is_passed_over_and_fails_no_backfill(kept: Till) -> None:
     said: list[str] = []
     run = run_upkeep(kept.settings, [SILVER], say=said.append)
     assert (run.success, run.reports) == (True, ())
     assert said == ["silver.receipts is not there yet: nothing to keep up"]
     with open_instance(kept.settings) as instance:
-        assert instance.get_latest_materialization_event(dg.AssetKey(["upkeep", "silver", "receipts"])) is None
+        told = instance.get_latest_materialization_event(dg.AssetKey(["upkeep", "silver", "receipts"]))
+    assert told is not None
+    assert told.asset_materialization is not None
+    assert told.asset_materialization.metadata["lakehouse/note"].value == "not there yet"
 
 
 def test_a_table_that_nobody_declares_is_a_mistake_that_is_named(kept: Till) -> None:

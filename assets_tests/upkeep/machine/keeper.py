@@ -83,9 +83,12 @@ class Keeper(World):
 
         def meanwhile(drawn: dict[str, Any]) -> None:
             nonlocal before, listed
+            there = self.files.listed().keys()
             self.someone_acts(drawn)
+            left = self.files.listed().keys()
             before |= self.reached.of_snapshots(self.stock())
-            listed = listed | self.files.listed().keys()
+            # A sweep of meanwhile is judged by itself.
+            listed = (listed | left) - (there - left)
             wanted[:] = [kept(self.stock().metadata, self.model.held, now)]
 
         if kill is not None:
