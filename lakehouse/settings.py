@@ -262,16 +262,7 @@ def secrets_file(state: Path) -> Path:
 
 
 def _secrets(project: Path, state: str | Path | None) -> dict[str, Any]:
-    file = secrets_file(project / (os.environ.get("LAKEHOUSE_STATE") or state or _STATE))
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read", found=error.strerror, remedy="Mend its permissions.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # The error names a line and column, never the text there.
-        raise SettingsError(f"{file} is not valid TOML: {error}", remedy="Mend the file.") from None
+    return _toml(secrets_file(project / (os.environ.get("LAKEHOUSE_STATE") or state or _STATE)))
 
 
 def _profile(name: str | Profile | None) -> Profile:
@@ -286,20 +277,23 @@ def _profile(name: str | Profile | None) -> Profile:
 
 
 def _project_section(file: Path) -> dict[str, Any] | None:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    try:
-        section = tomllib.loads(text).get("tool", {}).get("lakehouse")
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is not valid TOML: {error}", remedy="Mend the file.") from None
+    section = _toml(file).get("tool", {}).get("lakehouse")
     return dict(section) if section is not None else None
 
 
+def _toml(file: Path) -> dict[str, Any]:
+    """What a file says; nothing where there is none."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read", found=error.strerror, remedy="Mend its permissions.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # The error names a line and column, never the text there.
+        raise SettingsError(f"{file} is not valid TOML: {error}", remedy="Mend the file.") from None
+
+
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+    both = {key for key, value in over.items() if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)}
+    return {**base, **over, **{key: _merge(base[key], over[key]) for key in both}}

@@ -1,7 +1,7 @@
 """Which files removed snapshots name and nothing else does: reachable before minus reachable after.
 
 Only what is removed is looked through for candidates; what is left is read to take from them. How lists and manifests
-are read is `manifests.py`, what becomes of the files `delete.py`.
+are read is `reads/manifests.py`, what becomes of the files `delete.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.errors import SettingsError
 from lakehouse.iceberg.commits.progress import summary_of
-from lakehouse.iceberg.expiry.manifests import files_in, manifests_in
+from lakehouse.iceberg.reads.manifests import files_in, manifests_in
 from lakehouse.storage.paths import normalise
 
 _log = structlog.get_logger(__name__)

@@ -18,9 +18,9 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.errors import CatalogError, CommitConflict, LakehouseError
 from lakehouse.iceberg.commits.progress import summary_of
-from lakehouse.iceberg.expiry.manifests import files_in, manifests_in
 from lakehouse.iceberg.expiry.unfinished import unfinished
 from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.reads.manifests import files_in, manifests_in
 from lakehouse.storage.digests import Digests
 from lakehouse.storage.paths import normalise
 from lakehouse.tables import TableName

@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.iceberg.commits.progress import head_of
-from lakehouse.iceberg.expiry.manifests import entries_in
+from lakehouse.iceberg.reads.manifests import entries_in
 from lakehouse.iceberg.selection.plan import Hiding
 
 

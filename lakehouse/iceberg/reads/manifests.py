@@ -1,7 +1,7 @@
 """What manifest lists and manifests name: paths and bytes, as fast as PyIceberg can read them.
 
 PyIceberg resolves the schema of every Avro file anew, which takes ten times as long as its few entries; here that is
-done once for each schema. Which files may go is `reachable.py`.
+done once for each schema. Which files may go is `expiry/` and `orphans/`.
 """
 
 from __future__ import annotations
