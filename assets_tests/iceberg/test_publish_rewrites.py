@@ -167,3 +167,20 @@ def test_what_comes_to_the_branch_beside_a_proved_rewrite_is_not_published(
         table.publish(BRANCH, audit=audit)
     assert (ids(table), ids(table, branch=BRANCH)) == ([1, 2], [1, 2, 10, 11])
     assert set(foreign(table.name).refs()) == {"main", BRANCH}
+
+
+def test_files_that_another_program_has_brought_to_main_are_not_published_a_second_time(
+    table: LakeTable, foreign: Foreign, audit: Audit, ids: Ids, rows: Rows
+) -> None:
+    """Spark's cherrypick_snapshot appends the very files of a branch; putting the branch on top would double them."""
+    iceberg = foreign(table.name)
+    mine = {task.file.file_path for task in iceberg.scan().plan_files()}
+    staged = [task.file for task in iceberg.scan().use_ref(BRANCH).plan_files() if task.file.file_path not in mine]
+    with iceberg.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
+        append.append_data_file(staged[0])
+    with pytest.raises(PublishConflict, match="whose files main has not"):
+        table.publish(BRANCH, audit=audit)
+    assert ids(table) == [1, 2, 10]
+    assert table.branches() == (BRANCH,)
+    table.overwrite(rows([3]), run_key="after")
+    assert ids(table) == [3]

@@ -78,8 +78,14 @@ class Auditor(World):
         fork = next((number for number in ways[0] if number in heads), None)
         if fork is None or fork not in ways[1]:
             return False
+        if (self.paths(self.past(metadata, name)[0]) - self.paths(fork)) & self.paths(metadata.current_snapshot_id):
+            # Another program has brought files of the branch to main.
+            return False
         kinds = self.model.since(fork)
         return kinds <= HARMLESS or (audit and kinds <= {*HARMLESS, "write", "publish"})
+
+    def paths(self, snapshot_id: int | None) -> set[str]:
+        return {task.file.file_path for task in self.stock().scan(snapshot_id=snapshot_id).plan_files()}
 
     def past(self, metadata: TableMetadata, ref: str) -> list[int]:
         found, snapshot = list[int](), metadata.snapshot_by_name(ref)

@@ -53,6 +53,9 @@ class Files:
         bucket, _, prefix = self._location.removeprefix("s3://").partition("/")
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + "/"):
             for found in page.get("Contents", ()):
+                # Arrow leaves an empty key for the folder of a file that it removed: no file, and nobody's to sweep.
+                if found["Key"].endswith("/"):
+                    continue
                 yield f"s3://{bucket}/{found['Key']}", int(found["LastModified"].timestamp() * 10**9)
 
 

@@ -9,6 +9,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
@@ -51,8 +53,8 @@ def rebase(
     the branch and of main that will do. Until the one swap that moves the branch,
     all happens on a scratch branch; one that a killed process left is dropped by a
     later rebase, after a day. Raises PublishConflict (the branch is as it
-    was) when the branch holds more than appends, main moved a scope that it moves too, or the branch moved meanwhile;
-    BranchMissing, CommitConflict, CatalogError.
+    was) when the branch holds more than appends, main moved a scope that it moves too or holds files of the branch
+    already, or the branch moved meanwhile; BranchMissing, CommitConflict, CatalogError.
     """
     refuse_main(branch)
     table.refresh()
@@ -62,6 +64,7 @@ def rebase(
     if beside.is_next or beside.is_on_main:
         return nothing_new(name, branch, beside.head)
     _check(beside, name, branch)
+    _refuse_taken(beside, table.io, name, branch)
     scratch = f"{SCRATCH}{uuid.uuid4().hex[:12]}"
     _sweep(table, name)
     create_branch(table, name, scratch)
@@ -123,6 +126,23 @@ def _check(beside: Staged, name: TableName, branch: str) -> None:
     else:
         return
     raise conflict(name, branch, expected="a branch of appends, to be put on top of main", found=found)
+
+
+def _refuse_taken(beside: Staged, io: FileIO, name: TableName, branch: str) -> None:
+    """Another program may have brought the branch's files to main, as Spark's `cherrypick_snapshot` does."""
+    own = {file.file_path for past in beside.ahead for file in added_by(past, io)}
+    since = (beside.fork.sequence_number or 0) if beside.fork else 0
+    taken = sorted(
+        entry.data_file.file_path
+        for manifest in beside.main.manifests(io)
+        # What came to main since has a manifest that came since.
+        if (manifest.sequence_number or 0) > since and manifest.content == ManifestContent.DATA
+        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        if entry.data_file.file_path in own
+    )
+    if taken:
+        found = f"{len(taken)} of them on main by another program, {taken[0]} is one"
+        raise conflict(name, branch, expected="a branch whose files main has not", found=found)
 
 
 def _replayed(table: IcebergTable, name: TableName, beside: Staged, branch: str, scratch: str) -> list[Commit]:
