@@ -50,6 +50,12 @@ def rows(first: int, last: int) -> pa.Table:
         return connection.execute(_ROWS.format(first=first, last=last)).to_arrow_table()
 
 
+def declared(name: str) -> Table:
+    """A table of such rows."""
+    columns = tuple(Column(column, kind) for column, kind in _TYPES.items())
+    return Table(TableName(Layer.SILVER, name), "bench", "benchmark", columns, Path(__file__))
+
+
 @dataclass(frozen=True)
 class Place:
     """A catalog's address, a warehouse, and S3's address where the warehouse is there."""
@@ -68,9 +74,7 @@ class Place:
             warehouse=self.warehouse,
             s3={"endpoint": self.s3},
         )
-        columns = tuple(Column(column, kind) for column, kind in _TYPES.items())
-        declared = Table(TableName(Layer.SILVER, name), "bench", "benchmark", columns, Path(__file__))
-        return Lake.open(settings).create(declared)
+        return Lake.open(settings).create(declared(name))
 
     def theirs(self, content: pa.Table, name: str) -> IcebergTable:
         """An empty table of stock PyIceberg, with the compression that ours has: zstd, level 1."""

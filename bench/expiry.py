@@ -1,6 +1,6 @@
 """Expiry: 500 snapshots to one, files included, on SQLite and a disk; each call on a table of its own.
 
-All are made alike: nine appends of 1,000 rows, a full overwrite, and so on, by stock PyIceberg. `expire_500_s` is our
+All are made alike: nine appends of 1,000 rows, a full overwrite, and so on, by our own writer. `expire_500_s` is our
 whole call, in a process of its own, whose memory grows by `expire_500_peak_mb`; `expired_files` are deleted by it.
 PyIceberg's `by_ids` of the same ids deletes no file. Where Spark is installed (`python -m bench.spark install`), its
 `expire_snapshots` does the same work, warm.
@@ -22,7 +22,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from bench import spark
-from bench.append import rows, spent
+from bench.append import declared, rows, spent
 from bench.report import peak_mb, report
 from lakehouse.iceberg import Lake
 from lakehouse.settings import Settings, load_settings
@@ -30,10 +30,10 @@ from lakehouse.storage.open import open_store
 from lakehouse.tables import Layer, TableName
 
 _ROWS = 1000
-_PERIOD = 11
+_PERIOD = 10
 _WARMING = "warming"
-_AHEAD = timedelta(days=6)
-"""PyIceberg's tables keep snapshots for five days by default."""
+_AHEAD = timedelta(days=8)
+"""A table that declares nothing keeps its snapshots for a week."""
 
 
 def settings_in(state: Path) -> Settings:
@@ -49,17 +49,12 @@ def stock(settings: Settings) -> SqlCatalog:
 
 def make(settings: Settings, name: str, snapshots: int) -> None:
     """A table of so many snapshots."""
-    catalog, content = stock(settings), rows(0, _ROWS)
-    catalog.create_namespace_if_not_exists(Layer.SILVER.value)
-    table = catalog.create_table(f"{Layer.SILVER}.{name}", schema=content.schema)
-    made = 0
-    while made < snapshots:
-        if made % _PERIOD == _PERIOD - 2:
-            table.overwrite(content)
-            made += 2
+    table, content = Lake.open(settings).create(declared(name)), rows(0, _ROWS)
+    for number in range(snapshots):
+        if number % _PERIOD == _PERIOD - 1:
+            table.overwrite(content, where=None, run_key=str(number))
         else:
-            table.append(content)
-            made += 1
+            table.append(content, run_key=str(number))
 
 
 def ours(state: Path, name: str) -> dict[str, float]:

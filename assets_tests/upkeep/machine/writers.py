@@ -132,7 +132,7 @@ class Writers(World):
     @precondition(lambda self: self.model.line)
     @rule(pick=PICK)
     def foreign_adds_again(self, pick: int) -> None:
-        """Another program takes a file that main has not and some snapshot has: dropped before, or staged on a branch."""
+        """Another program takes a file that main has not and some snapshot has: dropped, or staged on a branch."""
         table = self.stock()
         live = {plain(task.file.file_path) for task in table.scan().plan_files()}
         dropped: dict[str, DataFile] = {}

@@ -16,6 +16,7 @@ from pyiceberg.types import NestedField
 from lakehouse.errors import QueryError, SnapshotMissing
 from lakehouse.iceberg.commits.progress import history
 from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.reads.manifests import entries_in
 from lakehouse.iceberg.reads.scan import State
 from lakehouse.iceberg.selection.window import NO_DAY, days_of, window_column
 
@@ -82,7 +83,7 @@ def _files(state: State, later: list[Snapshot], above: int) -> Iterator[DataFile
     for manifest in state.snapshot.manifests(io) if state.snapshot else ():
         # No entry has a higher number than its manifest.
         if (manifest.sequence_number or 0) > above:
-            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+            for entry in entries_in(io, manifest):
                 if (entry.sequence_number or 0) > above:
                     yield entry.data_file
     for snapshot in later:

@@ -12,6 +12,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.iceberg.commits.progress import RUN_KEY, head_of, history, summary_of
+from lakehouse.iceberg.reads.manifests import entries_in
 
 _TOTALS = ("total-records", "total-data-files", "total-files-size")
 
@@ -71,7 +72,7 @@ def _counted(head: Snapshot, io: FileIO) -> tuple[int, int, int]:
     files = [
         entry.data_file
         for manifest in head.manifests(io)
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        for entry in entries_in(io, manifest)
         if entry.data_file.content == DataFileContent.DATA
     ]
     return sum(file.record_count for file in files), len(files), sum(file.file_size_in_bytes for file in files)

@@ -30,6 +30,7 @@ from lakehouse.iceberg.commits.progress import (
     history,
     summary_of,
 )
+from lakehouse.iceberg.reads.manifests import entries_in
 from lakehouse.iceberg.refs.branch import SCRATCH, age_of, create_branch, discard, refuse_main
 from lakehouse.iceberg.refs.staged import Staged, added_by, staged
 from lakehouse.iceberg.refs.swap import Swap, branch_at, stands_at, swap
@@ -137,7 +138,7 @@ def _refuse_taken(beside: Staged, io: FileIO, name: TableName, branch: str) -> N
         for manifest in beside.main.manifests(io)
         # What came to main since has a manifest that came since.
         if (manifest.sequence_number or 0) > since and manifest.content == ManifestContent.DATA
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        for entry in entries_in(io, manifest)
         if entry.data_file.file_path in own
     )
     if taken:

@@ -16,6 +16,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot
 from lakehouse.errors import BranchMissing
 from lakehouse.iceberg.commits.outcome import PROOF
 from lakehouse.iceberg.commits.progress import head_of, history, summary_of
+from lakehouse.iceberg.reads.manifests import entries_in
 from lakehouse.tables import TableName
 
 PUBLISHED = "lakehouse.published-windows"
@@ -95,7 +96,7 @@ def added_by(snapshot: Snapshot, io: FileIO) -> tuple[DataFile, ...]:
         entry.data_file
         for manifest in snapshot.manifests(io)
         if manifest.added_snapshot_id == snapshot.snapshot_id
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        for entry in entries_in(io, manifest)
         if entry.status == ManifestEntryStatus.ADDED and entry.data_file.content == DataFileContent.DATA
     )
 
@@ -105,7 +106,7 @@ def files_at(snapshot: Snapshot | None, io: FileIO) -> frozenset[DataFile]:
     return frozenset(
         entry.data_file
         for manifest in (snapshot.manifests(io) if snapshot else ())
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        for entry in entries_in(io, manifest)
         if entry.data_file.content == DataFileContent.DATA
     )
 

@@ -17,6 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.iceberg.commits.progress import head_of
+from lakehouse.iceberg.reads.manifests import entries_in
 
 ManifestsRead: TypeAlias = dict[str, list[ManifestEntry]]
 """The live entries of manifests, by path. A manifest never changes, so what was read once holds for later plans."""
@@ -168,7 +169,7 @@ def _by_value(value: ManifestEntry, file: DataFile, sequence: int) -> bool:
 def _entries(io: FileIO, manifests: Iterable[ManifestFile], read: ManifestsRead) -> ManifestsRead:
     wanted = list(manifests)
     new = [manifest for manifest in wanted if manifest.manifest_path not in read]
-    found = ExecutorFactory.get_or_create().map(lambda manifest: manifest.fetch_manifest_entry(io), new)
+    found = ExecutorFactory.get_or_create().map(lambda manifest: list(entries_in(io, manifest)), new)
     read |= {manifest.manifest_path: entries for manifest, entries in zip(new, found, strict=True)}
     return {manifest.manifest_path: read[manifest.manifest_path] for manifest in wanted}
 
