@@ -6,7 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
-_NOT_BENCHMARKS = {"__init__", "__main__", "plot", "proxy", "quality_pandas", "report"}
+_NOT_BENCHMARKS = {"__init__", "__main__", "plot", "proxy", "quality_pandas", "report", "windows_tables"}
 _PEERS = {"spark", "spark_home", "spark_jdbc", "spark_session", "spark_statements"}
 
 

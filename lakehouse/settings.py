@@ -110,6 +110,15 @@ class Quality(_Section):
     history: int = Field(default=20, ge=1)
 
 
+class Transform(_Section):
+    """How silver and gold are built. `days_at_once`: a build of more days is made in slices of so many days.
+
+    Each slice is audited and published before the next one begins.
+    """
+
+    days_at_once: int = Field(default=31, ge=1)
+
+
 class Upkeep(_Section):
     """When and how tables are kept up; what a table alone is about stands in its contract (`upkeep`).
 
@@ -125,6 +134,19 @@ class Upkeep(_Section):
     consumers_wait_days: int = Field(default=30, ge=0)
     memory_mb: int = Field(default=600, ge=100)
     min_files: int = Field(default=5, ge=2)
+
+
+class Automation(_Section):
+    """What starts by itself besides the nightly loads and upkeep.
+
+    `enabled`: whether the sensors are switched on (one that was switched in the UI stays as it is there).
+    `poll_seconds`: how often databases and APIs are asked for something new; without it they are loaded at night only.
+    `days_at_once`: of days that are out of date, how many are asked for in one go, the newest first.
+    """
+
+    enabled: bool = True
+    poll_seconds: int | None = Field(default=None, ge=5)
+    days_at_once: int = Field(default=366, ge=1)
 
 
 class Ui(_Section):
@@ -165,7 +187,9 @@ class Settings(BaseSettings):
     dagster: Dagster = Dagster()
     sources: dict[str, Source] = Field(default_factory=dict)
     quality: Quality = Quality()
+    transform: Transform = Transform()
     upkeep: Upkeep = Upkeep()
+    automation: Automation = Automation()
     ui: Ui = Ui()
     json_logs: bool = False
 

@@ -168,7 +168,9 @@ class World:
     def _build(self, run: Run, settings: Settings, lake: Lake) -> None:
         days = Window.of_days(day_of(1), day_of(self.shop.day))
         key = f"build-{self._runs}"
-        rounds = Rounds(settings, lake, branch=f"run/{key}", run_key=key, window=days, gate=run.gate)
+        rounds = Rounds(
+            settings, lake, read_tables(settings.defs), branch=f"run/{key}", run_key=key, window=days, gate=run.gate
+        )
         models = sorted(str(name) for name in read_tables(settings.defs) if name.layer is not Layer.BRONZE)
         for event in rounds.run([*models, *(f"staging.stg_{name}" for name in STAGING)]):
             assert not isinstance(event, TestFinished) or event.name, event

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import date
 
 import duckdb
@@ -12,8 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.errors import BranchMissing, CommitError
-from lakehouse.iceberg import Compaction, CompactionStep, Lake, LakeTable, Phase, connect
-from lakehouse.settings import Settings
+from lakehouse.iceberg import Compaction, CompactionStep, Lake, LakeTable, Phase
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Table, TableName
 
@@ -24,20 +22,8 @@ D1, D2 = date(2026, 1, 1), date(2026, 1, 2)
 
 
 @pytest.fixture
-def plain(orders: Table) -> Table:
-    """silver.orders without personal columns: DuckDB may write it."""
-    return replace(orders, columns=tuple(column for column in orders.columns if not column.personal))
-
-
-@pytest.fixture
 def rows(rows: Rows, plain: Table) -> Rows:
     return lambda *given, **named: rows(*given, **named).select([column.name for column in plain.columns])
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
-from lakehouse.iceberg import CHANGE, Compaction, Lake, LakeTable, connect
+from lakehouse.iceberg import CHANGE, Compaction, Lake, LakeTable
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 
@@ -36,12 +36,6 @@ def table(lake: Lake, declared: Table, rows: Rows) -> LakeTable:
     for first, day in ((1, D1), (5, D1), (11, D2)):
         made.append(rows(range(first, first + 4), day).drop_columns("email"), run_key=f"{first}")
     return made
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ And when it is not known whether a commit landed, nothing is removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,9 +19,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy.exc import OperationalError
 
 from lakehouse.errors import CatalogError, CommitError, LakehouseError
-from lakehouse.iceberg import CompactionStep, Lake, LakeTable, Phase, connect
+from lakehouse.iceberg import CompactionStep, Lake, LakeTable, Phase
 from lakehouse.iceberg.compaction import encoders, run
-from lakehouse.settings import Settings
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Column, Layer, Table, TableName
 
@@ -43,12 +42,6 @@ def table(request: pytest.FixtureRequest, lake: Lake) -> LakeTable:
     for number in range(2):
         made.append(content(3000 * number), run_key=f"{number}")
     return made
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 def rewritten(change: Callable[[pa.Table], pa.Table]) -> Damage:

@@ -31,11 +31,6 @@ D1, D2 = date(2026, 1, 1), date(2026, 1, 2)
 
 
 @pytest.fixture
-def plain(orders: Table) -> Table:
-    return replace(orders, columns=tuple(column for column in orders.columns if not column.personal))
-
-
-@pytest.fixture
 def rows(rows: Rows, plain: Table) -> Rows:
     return lambda *given, **named: rows(*given, **named).select([column.name for column in plain.columns])
 

@@ -20,7 +20,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import ListType, LongType, NestedField, StringType
 
-from lakehouse.iceberg import Compaction, Lake, LakeTable, connect
+from lakehouse.iceberg import Compaction, Lake, LakeTable
 from lakehouse.settings import Settings
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName
@@ -28,12 +28,6 @@ from lakehouse.tables import Column, Layer, PartitionField, Table, TableName
 NAME = TableName(Layer.SILVER, "kinds")
 COLUMNS = (Column("id", "int", required=True), Column("city", "string"), Column("amount", "decimal(6, 2)"))
 DECLARED = Table(NAME, "shop", "some rows", COLUMNS, Path("kinds.yaml"))
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
-from lakehouse.iceberg import Lake, LakeTable, arrow_schema, connect
+from lakehouse.iceberg import Lake, LakeTable, arrow_schema
 from lakehouse.settings import Settings
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Column, Layer, Table, TableName
@@ -89,12 +89,6 @@ VALUES: list[dict[str, Any]] = [
 def declared(*more: Column, **changes: Any) -> Table:  # noqa: ANN401  (those of Table)
     made = Table(NAME, "shop", "every kind", (*COLUMNS, *more), Path("kinds.yaml"))
     return replace(made, **changes)
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 @pytest.fixture

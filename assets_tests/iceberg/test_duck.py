@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import duckdb
@@ -18,12 +18,6 @@ from lakehouse.tables import Layer, Table, TableName
 from lakehouse.tables.types import duckdb_type
 
 Rows = Callable[..., pa.Table]
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 def count(duck: duckdb.DuckDBPyConnection, relation: str) -> int:

@@ -18,7 +18,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import ContractError, SchemaMismatch
-from lakehouse.iceberg import Lake, LakeTable, connect
+from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.iceberg.schemas.evolve import evolve
 from lakehouse.settings import Settings
 from lakehouse.tables import (
@@ -145,12 +145,6 @@ def test_a_column_may_become_optional_and_get_another_description(lake: Lake, or
 def renamed(table: Table, old: str, new: str) -> Table:
     columns = (replace(one, name=new, renamed_from=old) if one.name == old else one for one in table.columns)
     return replace(table, columns=tuple(columns))
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg import CHANGE, Lake, LakeTable, connect
+from lakehouse.iceberg import CHANGE, Lake, LakeTable
 from lakehouse.settings import Settings
 from lakehouse.tables import Table
 
@@ -38,12 +38,6 @@ def stock(settings: Settings, orders: Table) -> Iterator[Stock]:
     catalog = SqlCatalog(settings.catalog.name, uri=uri, warehouse=settings.warehouse)
     yield lambda: catalog.load_table(orders.name.key)
     catalog.engine.dispose()
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 def changed(table: LakeTable, since: int) -> list[tuple[str, int]]:

@@ -57,9 +57,9 @@ def table(any_lake: Lake, orders: Table, rows: Rows) -> LakeTable:
 
 
 @pytest.fixture
-def loaded(foreign: Callable[[TableName], IcebergTable], orders: Table) -> Callable[[], IcebergTable]:
-    """loaded(): the table as it is now, by plain PyIceberg."""
-    return lambda: foreign(orders.name)
+def loaded(any_lake: Lake, orders: Table) -> Callable[[], IcebergTable]:
+    """loaded(): the table as it is now, as PyIceberg has it."""
+    return lambda: any_lake._catalog.load_table(orders.name.key)  # noqa: SLF001  (what another program would do)
 
 
 def home(store: Store, name: TableName) -> Path:

@@ -27,11 +27,6 @@ AGE = timedelta(hours=1)
 
 
 @pytest.fixture
-def store(settings: Settings) -> Store:
-    return open_store(settings, settings.warehouse)
-
-
-@pytest.fixture
 def table(lake: Lake, orders: Table, rows: Rows) -> LakeTable:
     made = lake.create(orders)
     for number in range(3):

@@ -130,6 +130,30 @@ def test_a_main_that_moves_in_the_moment_of_the_swap_is_left_alone(
     assert table.progress("shop") == {"w": 3}
 
 
+def test_a_property_that_is_taken_away_in_the_moment_of_the_swap_is_no_trouble(
+    table: LakeTable, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyIceberg fails with a KeyError on a property that is gone, and the restore would not be done."""
+    plan = table.plan_restore(before_run="b")
+    honest = SqlCatalog.commit_table
+    calls = 0
+
+    def late(self: SqlCatalog, *arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first is the tag
+            monkeypatch.setattr(SqlCatalog, "commit_table", honest)
+            with foreign(table.name).transaction() as other:
+                other.remove_properties("lakehouse.progress.late")
+        return honest(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    table.restore(plan)
+    assert calls == 2, "the property went before the swap"
+    assert (table.progress("shop"), table.progress("late")) == ({"w": 1}, None)
+    assert floors(foreign, table) == {"lakehouse.progress.shop": '{"w":1}'}
+
+
 @pytest.mark.parametrize("lands", [True, False])
 def test_a_restore_whose_answer_is_lost_is_done_once(
     table: LakeTable, ids: Ids, monkeypatch: pytest.MonkeyPatch, *, lands: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
@@ -19,7 +19,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.types import DateType, DecimalType, LongType, NestedField, StringType
 
 from lakehouse.errors import CatalogError, QueryError
-from lakehouse.iceberg import Lake, LakeTable, connect
+from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.iceberg.selection.filter import row_filter
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Table, TableName
@@ -31,12 +31,6 @@ Foreign = Callable[[TableName], IcebergTable]
 @pytest.fixture
 def any_settings(settings: Settings) -> Settings:
     return settings
-
-
-@pytest.fixture
-def duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    with connect(settings) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lakehouse.iceberg import Lake
-from lakehouse.ledger import ORPHANS, OrphanLog, OrphanRecord, sightings
+from lakehouse.ledger import ORPHANS, OrphanLog, OrphanRecord, Sighting, sightings
 from lakehouse.tables import Layer, TableName
 
 NAME = TableName(Layer.SILVER, "orders")
@@ -34,13 +34,23 @@ def record() -> Callable[..., OrphanRecord]:
     return make
 
 
+def seen(record: OrphanRecord, *, long_ago: bool = True) -> Sighting:
+    return Sighting(record.path, record.bytes, record.version, long_ago)
+
+
 def test_sightings_come_back_as_they_were(lake: Lake, record: Callable[..., OrphanRecord]) -> None:
-    assert list(sightings(lake, NAME)) == []
+    assert list(sightings(lake, NAME, until=AT)) == []
     with OrphanLog() as log:
         log.add(record("a"))
         log.add(record("b"))
         log.record(lake, run_key="one")
-    assert sorted(sightings(lake, NAME), key=lambda found: found.path) == [record("a"), record("b")]
+    assert sorted(sightings(lake, NAME, until=AT)) == [seen(record("a")), seen(record("b"))]
+    # An entry says when its sweep looked: the very moment that is asked for was long enough ago.
+    before = AT - timedelta(microseconds=1)
+    assert sorted(sightings(lake, NAME, until=before)) == [seen(record(name), long_ago=False) for name in "ab"]
+    (entry, _) = lake.table(ORPHANS.name).scan().read_all().sort_by("path").to_pylist()
+    table = TableName.parse(entry.pop("table_name"))
+    assert OrphanRecord(table=table, **entry) == record("a")
 
 
 def test_removals_and_other_tables_are_no_sightings(lake: Lake, record: Callable[..., OrphanRecord]) -> None:
@@ -49,8 +59,8 @@ def test_removals_and_other_tables_are_no_sightings(lake: Lake, record: Callable
         for entry in (record("a"), record("b", table=other), record("c", removed_at=AT)):
             log.add(entry)
         log.record(lake, run_key="one")
-    assert [found.path for found in sightings(lake, NAME)] == [record("a").path]
-    assert list(sightings(lake, other)) == [record("b", table=other)]
+    assert list(sightings(lake, NAME, until=AT)) == [seen(record("a"))]
+    assert list(sightings(lake, other, until=AT)) == [seen(record("b", table=other))]
     rows = lake.table(ORPHANS.name).scan(where="removed_at is not null").read_all().to_pylist()
     assert [(row["path"], row["removed_at"]) for row in rows] == [(record("c").path, AT)]
 
@@ -65,7 +75,7 @@ def test_a_sweep_is_one_commit_however_much_it_saw_and_the_same_run_adds_nothing
             log.record(lake, run_key="one")
     table = lake.table(ORPHANS.name)
     assert len(table.snapshots()) == 1
-    assert len({found.path for found in sightings(lake, NAME)}) == table.stats().rows == 12_000
+    assert len({found.path for found in sightings(lake, NAME, until=AT)}) == table.stats().rows == 12_000
 
 
 def test_nothing_seen_makes_no_table(lake: Lake) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lakehouse.iceberg import Lake, connect, register
-from lakehouse.ledger import UPKEEP, UpkeepRecord, last_done, record_upkeep
+from lakehouse.ledger import UPKEEP, LastTry, UpkeepRecord, last_tries, record_upkeep
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, TableName
 
@@ -60,17 +60,20 @@ def test_a_run_told_twice_is_there_once(lake: Lake) -> None:
 def test_nothing_done_makes_no_table(lake: Lake) -> None:
     assert record_upkeep(lake, [], run_key="run-1") is None
     assert not lake.exists(UPKEEP.name)
-    assert last_done(lake, "orphans") == {}
+    assert last_tries(lake) == {}
 
 
-def test_when_an_action_was_last_done_is_told_by_table(lake: Lake) -> None:
+def test_the_last_try_of_each_action_is_told_by_table(lake: Lake) -> None:
     later, day = AT + timedelta(days=3), timedelta(days=1)
     record_upkeep(lake, [EXPIRED, replace(EXPIRED, started_at=later)], run_key="run-1")
     record_upkeep(lake, [replace(EXPIRED, started_at=later - day), replace(EXPIRED, table=PRODUCTS)], run_key="run-2")
-    # What failed has to be done again.
-    record_upkeep(lake, [replace(EXPIRED, outcome="failed", started_at=later + day)], run_key="run-3")
-    assert last_done(lake, "expire") == {ORDERS: later, PRODUCTS: AT}
-    assert last_done(lake, "compact") == {}
+    assert last_tries(lake) == {ORDERS: {"expire": LastTry(later)}, PRODUCTS: {"expire": LastTry(AT)}}
+    failed = replace(COMPACTED, outcome="failed", detail="no room", started_at=later + day)
+    record_upkeep(lake, [COMPACTED, failed], run_key="run-3")
+    assert last_tries(lake)[ORDERS] == {"expire": LastTry(later), "compact": LastTry(later + day, "no room")}
+    # What was done since is no failure any more.
+    record_upkeep(lake, [replace(COMPACTED, started_at=later + 2 * day)], run_key="run-4")
+    assert last_tries(lake)[ORDERS]["compact"] == LastTry(later + 2 * day)
 
 
 def test_what_was_freed_can_be_asked_in_sql(lake: Lake, settings: Settings) -> None:

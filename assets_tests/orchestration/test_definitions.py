@@ -39,7 +39,7 @@ def test_without_compiled_models_the_remedy_is_named(ready: Settings, tmp_path: 
 def test_every_contract_is_an_asset_and_nothing_is_an_asset_without(specs: Specs, declarations: Declarations) -> None:
     tables = {name for name in specs if name.partition(".")[0] in {"bronze", "silver", "gold"}}
     assert tables == {str(name) for name in declarations}
-    assert {name.partition(".")[0] for name in set(specs) - tables} == {"source", "staging", "upkeep"}
+    assert {name.partition(".")[0] for name in set(specs) - tables} == {"source", "staging", "changes", "upkeep"}
 
 
 def test_every_table_says_whose_it_is_what_it_is_and_how_fresh(specs: Specs, declarations: Declarations) -> None:
@@ -67,10 +67,22 @@ def test_groups_kinds_and_tags_follow_from_where_the_contract_lies(specs: Specs,
 
 
 def test_the_daily_chain_shares_its_days_and_nothing_else_has_any(specs: Specs, declarations: Declarations) -> None:
-    daily = {name for name, spec in specs.items() if spec.partitions_def is not None}
-    assert daily == {"silver.orders", "gold.fct_orders", "gold.daily_revenue"}
+    dated = {name for name, spec in specs.items() if spec.partitions_def is not None}
+    daily = {"silver.orders", "gold.fct_orders", "gold.daily_revenue"}
+    # Files have days too, and for each daily table there are the days that ask for it.
+    assert dated == daily | {f"changes.{name}" for name in daily} | {"source.landing.payments"}
     assert daily == {str(name) for name, table in declarations.items() if table.windowed}
-    assert {specs[name].partitions_def for name in daily} == {dg.DailyPartitionsDefinition(start_date="2026-01-01")}
+    days = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_offset=1)
+    assert {specs[name].partitions_def for name in dated} == {days}
+
+
+def test_a_daily_table_asks_by_itself_and_nothing_else_does(specs: Specs, declarations: Declarations) -> None:
+    asking = {name for name, spec in specs.items() if spec.automation_condition is not None}
+    assert asking == {str(name) for name, table in declarations.items() if table.windowed}
+    for name in asking:
+        above = {".".join(dep.asset_key.path) for dep in specs[name].deps}
+        assert {one for one in above if one.startswith("changes.")} == {f"changes.{name}"}
+        assert specs[f"changes.{name}"].group_name == "shop_changes"
 
 
 def test_columns_are_those_of_the_contract_with_personal_ones_marked(specs: Specs, declarations: Declarations) -> None:
@@ -105,7 +117,7 @@ def test_lineage_runs_from_the_sources_to_gold(defs: dg.Definitions, specs: Spec
         "source.rates.rates",
     }
     external = {".".join(key.path) for key in defs.resolve_asset_graph().external_asset_keys}
-    assert external == {name for name in specs if name.startswith("source.")}
+    assert external == {name for name in specs if name.startswith(("source.", "changes."))}
 
 
 def checks_of(defs: dg.Definitions) -> dict[str, dict[str, dg.AssetCheckSpec]]:
@@ -188,30 +200,8 @@ def test_what_starts_by_itself_is_switched_on(defs: dg.Definitions) -> None:
     upkeep = load_settings(ROOT).upkeep.schedule
     assert clocks == {"shop_nightly": "0 2 * * *", "shop_upkeep": upkeep, "lakehouse_upkeep": upkeep}
     assert {one.default_status for one in repository.schedule_defs} == {dg.DefaultScheduleStatus.RUNNING}
-    (sensor,) = repository.sensor_defs
-    assert (sensor.name, sensor.default_status) == ("payments_landing", dg.DefaultSensorStatus.RUNNING)
-
-
-def test_the_landing_sensor_asks_for_one_load_a_delivery(defs: dg.Definitions, ready: Settings) -> None:
-    landing = ready.state / "landing" / "payments"
-    repository = defs.get_repository_def()
-    sensor = repository.get_sensor_def("payments_landing")
-    try:
-        landing.mkdir(parents=True)
-        (landing / "payments-2026-01-01.jsonl").write_text('{"payment_id": "P1"}\n')
-        first = sensor.evaluate_tick(dg.build_sensor_context(repository_def=repository))
-        again = sensor.evaluate_tick(dg.build_sensor_context(repository_def=repository, cursor=first.cursor))
-        (landing / "payments-2026-01-02.jsonl").write_text('{"payment_id": "P2"}\n')
-        more = sensor.evaluate_tick(dg.build_sensor_context(repository_def=repository, cursor=again.cursor))
-    finally:
-        for file in landing.glob("*"):
-            file.unlink()
-        landing.rmdir()
-        landing.parent.rmdir()
-    assert [len(tick.run_requests or ()) for tick in (first, again, more)] == [1, 0, 1]
-    assert again.skip_message == "no file arrived or changed"
-    keys = {request.run_key for tick in (first, more) for request in tick.run_requests or ()}
-    assert len(keys) == 2
+    assert {sensor.name for sensor in repository.sensor_defs} >= {"payments_landing", "changes", "repairs"}
+    assert {sensor.default_status for sensor in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
 
 
 IMPORTS = """

@@ -66,6 +66,17 @@ def test_the_file_names_variables_and_no_secret(shared: Settings, database: Secr
     assert f'"{shared.s3.secret_key.get_secret_value()}"' not in text
 
 
+def test_runs_begin_at_once_and_those_that_were_killed_are_done_again(settings: Settings) -> None:
+    prepare_home(settings)
+    with open_instance(settings) as instance:
+        assert instance.run_coordinator.dequeue_interval_seconds == 1
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 2
+        assert instance.run_retries_enabled
+        assert instance.run_retries_max_retries == 2
+        assert not instance.run_retries_retry_on_asset_or_op_failure
+        assert instance.run_monitoring_enabled
+
+
 def test_on_aws_the_file_has_no_endpoint(shared: Settings) -> None:
     prepare_home(shared.model_copy(update={"s3": S3(region="eu-central-1")}))
     written = yaml.safe_load((shared.dagster_home / "dagster.yaml").read_text())
@@ -156,7 +167,12 @@ def test_the_landing_sensor_looks_into_the_bucket(
     for delivered in ("payments/payments-2026-01-01.jsonl", None, "payments/payments-2026-01-02.jsonl"):
         if delivered:
             store.put(delivered, b'{"payment_id": "P1"}\n')
-        with dg.build_sensor_context(repository_def=repository, resources=defs.resources, cursor=cursor) as context:
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(
+                instance=instance, repository_def=repository, resources=defs.resources, cursor=cursor
+            ) as context,
+        ):
             tick = sensor.evaluate_tick(context)
         cursor = tick.cursor
         ticks.append(len(tick.run_requests or ()))

@@ -46,8 +46,8 @@ def due(kept: Till) -> dict[str, str]:
     return {request.tags["lakehouse/table"]: request.tags["lakehouse/upkeep"] for request in requests}
 
 
-def listed(kept: Till, ago: timedelta, outcome: str = "nothing") -> None:
-    """Tell `ops.upkeep` that orphans of the receipts were looked for so long ago."""
+def listed(kept: Till, ago: timedelta, outcome: str = "nothing", detail: str = "") -> None:
+    """Tell `ops.upkeep` that orphans of the receipts were looked for so long ago, or could not be."""
     at = datetime.now(UTC) - ago
     figures: dict[str, Any] = dict.fromkeys(
         ("files_before", "files_after", "bytes_before", "bytes_after", "rows", "delete_files_before",
@@ -55,7 +55,7 @@ def listed(kept: Till, ago: timedelta, outcome: str = "nothing") -> None:
     )  # fmt: skip
     record_upkeep(
         kept.lake,
-        [UpkeepRecord(RECEIPTS, "orphans", outcome, "", seconds=0.1, run_id="r", started_at=at, **figures)],
+        [UpkeepRecord(RECEIPTS, "orphans", outcome, detail, seconds=0.1, run_id="r", started_at=at, **figures)],
         run_key=f"listed-{at.isoformat()}",
     )
 
@@ -141,11 +141,33 @@ def test_orphans_are_looked_for_once_a_day(kept: Till, worn: LakeTable) -> None:
     (reason,) = due(kept).values()
     assert reason.startswith("orphaned files were not looked for since 20")
 
-    listed(kept, timedelta(hours=1), outcome="failed")
-    assert len(due(kept)) == 1, "what failed did not look"
-
+    # A run begins some time after its tick: by tomorrow's a whole day has not passed.
     listed(kept, timedelta(hours=23))
+    assert len(due(kept)) == 1
+    listed(kept, timedelta(hours=19))
     assert due(kept) == {}
+
+
+def test_a_table_whose_upkeep_fails_is_asked_for_once_a_day_and_the_tick_says_why(kept: Till, worn: LakeTable) -> None:
+    assert worn.stats().files > 1
+    listed(kept, timedelta(0))
+    kept.forget_upkeep()
+    listed(kept, timedelta(hours=21), "failed", "it shares a folder")
+    (reason,) = due(kept).values()
+    assert "orphaned files are to be looked for again" in reason
+    assert "; orphans failed at 20" in reason
+    assert reason.endswith(": it shares a folder")
+    listed(kept, timedelta(hours=1), "failed", "it still does")
+    with open_instance(kept.settings) as instance:
+        skipped = tick(kept.defs, instance)
+    assert not skipped.run_requests
+    assert skipped.skip_message is not None
+    assert skipped.skip_message.startswith("0 tables looked at, none has anything to do; ")
+    assert "bronze.receipts is left for a day: orphans failed at 20" in skipped.skip_message
+    assert skipped.skip_message.endswith(": it still does")
+    # Mended, and done by hand.
+    listed(kept, timedelta(0))
+    assert "orphan" not in due(kept)["bronze.receipts"]
 
 
 def test_a_table_that_cannot_be_looked_at_is_asked_for_so_that_its_run_says_why(kept: Till, worn: LakeTable) -> None:
@@ -157,11 +179,16 @@ def test_a_table_that_cannot_be_looked_at_is_asked_for_so_that_its_run_says_why(
         file.rename(elsewhere)
     try:
         (reason,) = due(kept).values()
+        with under_way(kept, dg.DagsterRunStatus.FAILURE) as instance:
+            skipped = tick(kept.defs, instance)
         run = run_upkeep(kept.settings, [RECEIPTS])
     finally:
         for file, elsewhere in lost.items():
             elsewhere.rename(file)
     assert reason.startswith("it cannot be looked at: ")
+    # That run has said it, and the next one would say the same.
+    assert not skipped.run_requests
+    assert f"bronze.receipts is left for a day: {reason}" in str(skipped.skip_message)
     assert not run.success
     assert ".avro" in run.failures[0].reason
 

@@ -7,6 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pyarrow import parquet
 
 from lakehouse.errors import SourceChanged, SourceUnreachable
 from lakehouse.settings import S3, Settings
-from lakehouse.sources import Chunk, Extract, SourceReader, open_source
+from lakehouse.sources import Chunk, Extract, FilesReader, SourceReader, open_source
 from lakehouse.storage import S3Store
 from lakehouse.storage.open import s3_client
 from lakehouse.tables import Table
@@ -175,6 +176,24 @@ def test_nothing_delivered_yet_is_no_error_but_a_missing_bucket_is(
     table = make_table("landing", {"files": "*.jsonl"}, COLUMNS)
     with pytest.raises(SourceUnreachable, match="NoSuchBucket"):
         open_source(wrong.model_copy(update={"s3": on_s3.s3}), table).read(None)
+
+
+def test_objects_are_pending_and_arrive_with_their_days(landing: S3Store, reader: Reader) -> None:
+    opened = reader("p/*.jsonl")
+    assert isinstance(opened, FilesReader)
+    assert (opened.pending(None), opened.arrivals()) == (False, [])
+    landing.put("p/2026-01-02.jsonl", b"{}")
+    landing.put("p/other.jsonl", b"{}")
+    first = opened.read(None)
+    assert first is not None
+    assert (opened.pending(None), opened.pending(first.reached)) == (True, False)
+    dated, other = opened.arrivals()
+    assert (dated.path, dated.size, dated.day) == ("p/2026-01-02.jsonl", 2, date(2026, 1, 2))
+    assert (other.path, other.day) == ("p/other.jsonl", other.modified.date())
+    landing.put("p/2026-01-02.jsonl", b"[]")
+    replaced, _ = opened.arrivals()
+    assert opened.pending(first.reached)
+    assert (replaced.day, replaced.version == dated.version) == (date(2026, 1, 2), False)
 
 
 def test_columns_are_sampled(landing: S3Store, reader: Reader) -> None:

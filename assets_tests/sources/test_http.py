@@ -238,6 +238,31 @@ def test_an_api_without_an_envelope(
     assert len(rows_of(open_source(settings, make_table("rates", options, RATES)).read(None))) == 1
 
 
+def test_a_served_day_is_pending_until_it_was_read(api: Api, reader: Callable[..., SourceReader]) -> None:
+    assert not reader().pending(None)
+    api.records = [rate(f"2026-01-0{day}") for day in range(1, 8)]
+    api.requests.clear()
+    assert reader().pending(None)
+    assert reader().pending({"watermark": "2026-01-06"})
+    assert not reader().pending({"watermark": "2026-01-07"})
+    # One page answers, of however many there are.
+    assert api.requests == [{"page": "1"}, *({"since": f"2026-01-0{day}", "page": "1"} for day in (7, 8))]
+
+
+def test_an_empty_page_before_others_is_no_answer(api: Api, reader: Callable[..., SourceReader]) -> None:
+    api.page = lambda query: {  # type: ignore[method-assign]  # a server of another mind
+        "rates": [rate("2026-01-01")] if query["page"] == "2" else [],
+        "next_page": {"1": 2}.get(query["page"]),
+    }
+    assert reader().pending(None)
+
+
+def test_who_is_asked_often_is_asked_for_seconds_only(api: Api, reader: Callable[..., SourceReader]) -> None:
+    api.failures = [(429, {"Retry-After": "60"})]
+    with pytest.raises(SourceUnreachable, match="status 429"):
+        reader().pending(None)
+
+
 def test_columns_are_sampled(api: Api, reader: Callable[..., SourceReader]) -> None:
     api.records = [rate("2026-01-01")]
     assert [column.name for column in reader().columns()] == ["date", "currency", "rate_to_eur"]
@@ -268,10 +293,3 @@ def test_a_service_of_the_project_that_does_not_run_says_how_to_start_it(
     settings = make_settings(rates={"kind": "http", "base_url": "embedded://rates"})
     with pytest.raises(SourceUnreachable, match="lakehouse service up"):
         open_source(settings, make_table("rates", OPTIONS, RATES)).read(None)
-
-
-def test_a_source_that_the_settings_do_not_have(
-    make_settings: Callable[..., Settings], make_table: Callable[..., Table]
-) -> None:
-    with pytest.raises(ContractError, match=r"loads from 'shopp'.*one of landing"):
-        open_source(make_settings(), make_table("shopp", {}, RATES))

@@ -159,6 +159,21 @@ def test_what_goes_while_we_look_is_left_out(tmp_path: Path) -> None:
     assert not (root / "gold").exists()
 
 
+def test_of_many_files_those_that_stay_are_told_in_their_order(tmp_path: Path) -> None:
+    """Many are deleted by several threads."""
+    store = FolderStore(tmp_path)
+    names = [f"many/{number:03d}" for number in range(300)]
+    for name in names[::2]:
+        store.put(name, b"x")
+    kept = names[1:300:50]
+    for name in kept:
+        store.put(f"{name}/x", b"x")
+    done = store.delete(names)
+    assert (done.count, done.missing, done.failed) == (150, 144, tuple(kept))
+    assert done.reason
+    assert sorted(seen.path for seen in store.walk()) == [f"{name}/x" for name in kept]
+
+
 def test_a_delete_that_the_disk_refuses_is_told_and_the_others_are_done(tmp_path: Path) -> None:
     store = filled(FolderStore(tmp_path / "warehouse"))
     done = store.delete([".top", "silver/orders", "silver/orders/data/a.parquet"])

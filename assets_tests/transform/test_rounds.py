@@ -40,7 +40,9 @@ class Disturbed:
         settings, self.lake = shop
         self.name, self.times, self.key = name, times, key
         gate = Gate(settings, self.lake, read_tables(settings.defs))
-        self.rounds = Rounds(settings, self.lake, branch=BRANCH, run_key=key, window=None, gate=gate)
+        self.rounds = Rounds(
+            settings, self.lake, read_tables(settings.defs), branch=BRANCH, run_key=key, window=None, gate=gate
+        )
         self.models: list[str] = []
         self.tests = 0
 

@@ -62,7 +62,7 @@ class Disturbed(Gate):
 def run(shop: Shop, gate: Gate, key: str, *select: str) -> tuple[Rounds, list[str]]:
     """The rounds of a run, and the models that they built."""
     settings, lake = shop
-    rounds = Rounds(settings, lake, branch=BRANCH, run_key=key, window=None, gate=gate)
+    rounds = Rounds(settings, lake, read_tables(settings.defs), branch=BRANCH, run_key=key, window=None, gate=gate)
     models = [event.name for event in rounds.run(list(select)) if isinstance(event, ModelFinished)]
     return rounds, models
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pyarrow as pa
 import pytest
 
 from assets_tests.iceberg.conftest import (
@@ -11,7 +14,7 @@ from assets_tests.iceberg.conftest import (
     everywhere,
     flat,
     foreign,
-    hide,
+    hide_a_row,
     ids,
     named,
     orders,
@@ -20,6 +23,11 @@ from assets_tests.iceberg.conftest import (
     rows,
     s3_of,
 )
+from lakehouse.iceberg import Lake, LakeTable
+from lakehouse.settings import Settings
+from lakehouse.storage import FolderStore
+from lakehouse.storage.open import open_store
+from lakehouse.tables import Table
 
 __all__ = [
     "any_lake",
@@ -28,7 +36,7 @@ __all__ = [
     "everywhere",
     "flat",
     "foreign",
-    "hide",
+    "hide_a_row",
     "ids",
     "named",
     "orders",
@@ -39,3 +47,28 @@ __all__ = [
 ]
 
 pytest.register_assert_rewrite("assets_tests.upkeep.machine")
+
+
+@pytest.fixture
+def small(lake: Lake, flat: Table, rows: Callable[..., pa.Table]) -> LakeTable:
+    """A table of six small files."""
+    table = lake.create(flat)
+    for number in range(6):
+        table.append(rows([number]), run_key=f"a{number}", progress={"shop": {"w": number}})
+    return table
+
+
+@pytest.fixture
+def store(settings: Settings) -> FolderStore:
+    """The warehouse."""
+    made = open_store(settings, settings.warehouse)
+    assert isinstance(made, FolderStore)
+    return made
+
+
+@pytest.fixture
+def table(lake: Lake, orders: Table, rows: Callable[..., pa.Table]) -> LakeTable:
+    """silver.orders with two rows."""
+    made = lake.create(orders)
+    made.append(rows([1, 2]), run_key="r")
+    return made

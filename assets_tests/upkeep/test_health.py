@@ -12,6 +12,7 @@ from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import TableMissing
 from lakehouse.iceberg import Lake, LakeTable, read_summary
+from lakehouse.iceberg.catalogs.sql_catalog import SqlLakeCatalog
 from lakehouse.storage import from_uri, local_path
 from lakehouse.tables import Table, TableName, Upkeep
 from lakehouse.upkeep import Policy, Reason, health, plan_upkeep
@@ -134,3 +135,19 @@ def test_deletes_of_another_program_are_counted_and_planned(
     assert (plan.groups, plan.left, plan.nothing) == ((), 1, True)
     assert plan.refused == ("1 file left alone: under equality deletes of another program, which has to compact them",)
     assert health(any_lake, flat.name, POLICY, now=NOW).delete_files == 2
+
+
+def test_a_table_is_opened_once_for_all_that_is_asked(
+    lake: Lake, busy: LakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick looks at hundreds of tables, and what is told of one must be of one state."""
+    opened: list[object] = []
+    honest = SqlLakeCatalog.load_table
+
+    def load(self: SqlLakeCatalog, identifier: tuple[str, ...]) -> IcebergTable:
+        opened.append(identifier)
+        return honest(self, identifier)
+
+    monkeypatch.setattr(SqlLakeCatalog, "load_table", load)
+    assert health(lake, busy.name, POLICY, now=NOW).files == 7
+    assert opened == [busy.name.key]

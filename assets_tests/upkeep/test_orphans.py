@@ -14,29 +14,13 @@ import pytest
 from lakehouse.errors import SettingsError, SourceUnreachable, TableMissing
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ledger import ORPHANS, sightings
-from lakehouse.settings import Settings
 from lakehouse.storage import Deleted, FolderStore, Store
-from lakehouse.storage.open import open_store
 from lakehouse.tables import Layer, Table, TableName
 from lakehouse.upkeep.orphans import OrphanSweep, sweep_orphans
 
 Rows = Callable[..., pa.Table]
 SAFE = timedelta(hours=72)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def store(settings: Settings) -> FolderStore:
-    made = open_store(settings, settings.warehouse)
-    assert isinstance(made, FolderStore)
-    return made
-
-
-@pytest.fixture
-def table(lake: Lake, orders: Table, rows: Rows) -> LakeTable:
-    made = lake.create(orders)
-    made.append(rows([1, 2]), run_key="r")
-    return made
 
 
 @pytest.fixture
@@ -185,8 +169,10 @@ def test_what_was_removed_before_the_storage_failed_is_told(
     for number in range(1500):
         (data / f"{number}.parquet").touch()
     assert sweep(days=4).sighted_new == 1500
+    told: list[OrphanSweep] = []
     with pytest.raises(SourceUnreachable):
-        sweep(days=8, store=Refusing(store.root, "none", breaks=1))
+        sweep(days=8, store=Refusing(store.root, "none", breaks=1), so_far=told.append)
+    assert [(done.due, done.removed) for done in told] == [(1500, 1000)]
     removed = {row["path"] for row in entries(lake) if row["removed_at"] is not None}
     assert len(removed) == 1000
     assert not any(Path(str(path).removeprefix("file://")).exists() for path in removed)
@@ -200,10 +186,11 @@ def test_sightings_are_of_one_table(
     (data / "a.parquet").write_bytes(b"x")
     (Path(store.root) / "gold/flat/b.parquet").write_bytes(b"x")
     sweep(days=4)
-    assert [record.path for record in sightings(lake, TableName(Layer.SILVER, "orders"))] == [
+    now = datetime.now(UTC)
+    assert [found.path for found in sightings(lake, TableName(Layer.SILVER, "orders"), until=now)] == [
         f"file://{data}/a.parquet"
     ]
-    assert list(sightings(lake, flat.name)) == []
+    assert list(sightings(lake, flat.name, until=now)) == []
     other = sweep(days=8, name=flat.name)
     assert (other.sighted_new, other.removed) == (1, 0)
     assert sweep(days=8).removed == 1

@@ -51,20 +51,6 @@ def files_of(store: Store, name: TableName) -> set[str]:
     return {seen.path for seen in store.walk(f"{name.layer.value}/{name.table}/")}
 
 
-@pytest.fixture
-def store(settings: Settings) -> FolderStore:
-    made = open_store(settings, settings.warehouse)
-    assert isinstance(made, FolderStore)
-    return made
-
-
-@pytest.fixture
-def table(lake: Lake, orders: Table, rows: Rows) -> LakeTable:
-    made = lake.create(orders)
-    made.append(rows([1, 2]), run_key="r")
-    return made
-
-
 class Waiting:
     """A writer that has written all its files and has not asked the catalog yet; `commit` lets it."""
 

@@ -6,6 +6,7 @@ import typer
 
 from lakehouse.cli import (
     add,
+    backfill,
     branch,
     check,
     contract,
@@ -20,6 +21,7 @@ from lakehouse.cli import (
     table,
     ui,
     upkeep,
+    why,
 )
 
 app = typer.Typer(
@@ -38,6 +40,8 @@ app.command("add")(add.add)
 app.command("new")(new.new)
 app.command("run")(run.run)
 app.command("restore")(restore.restore)
+app.command("why")(why.why)
+app.command("backfill")(backfill.backfill)
 app.add_typer(table.app, name="table")
 app.add_typer(contract.app, name="contract")
 app.add_typer(branch.app, name="branch")

@@ -7,21 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from lakehouse.cli.bars import bars
 from lakehouse.cli.output import AsJson, err, out, show_failures, show_json, show_rows
 from lakehouse.settings import Profile, Settings, load_settings
 from lakehouse.tables import TableName
-from lakehouse.telemetry import Progress as Step
-from lakehouse.telemetry import listening
 
 if TYPE_CHECKING:
     from lakehouse.demo import Shop
@@ -68,6 +58,28 @@ def advance(
     _run(settings, as_json=as_json, work=lambda runs, shop, say: runs.advance(shop, days, late, say))
 
 
+@app.command()
+def deliver(
+    *,
+    late: Annotated[int, typer.Option(min=0, help="Files of past days, each with payments never sent before.")] = 0,
+    bad: Annotated[bool, typer.Option("--bad", help="The newest day's file again, its amounts in cents.")] = False,
+    good: Annotated[bool, typer.Option("--good", help="The newest day's file again, as it ought to be.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let payment files arrive and load none of them: the sensors of `lakehouse ui` do."""
+    from lakehouse.demo import open_shop
+
+    shop = open_shop(load_settings())
+    files = list(shop.advance(0, late=late))
+    if bad:
+        files.append(shop.newest_file())
+        shop.send_in_cents(files[-1])
+    if good:
+        files.append(shop.newest_file())
+        shop.send_corrected(files[-1])
+    show_rows([{"file": file} for file in files], as_json=as_json)
+
+
 def _run(
     settings: Settings,
     *,
@@ -80,8 +92,7 @@ def _run(
     from lakehouse.orchestration.demo import DemoRuns, summary
     from lakehouse.orchestration.project import definitions, prepare, warm
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bars, listening(_Bars(bars)):
+    with bars():
         err.print("starting PostgreSQL and the shop's API", style="dim")
         warm(settings)
         declarations = prepare(settings)
@@ -131,20 +142,3 @@ def _show_stopped(stopped: Stopped) -> None:
     out.print(f"  gold    {kept}")
     out.print(f"  look    {stopped['url']} after `make ui`, or `.venv/bin/lakehouse quality report`")
     out.print("  then    the provider sent the file again as it ought to be; it was loaded, judged and published\n")
-
-
-class _Bars:
-    """Draws the reports of running work, one bar a piece of work."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, step: Step) -> None:
-        if step.what not in self._tasks:
-            self._tasks[step.what] = self._bars.add_task(step.what, total=step.total)
-        task = self._tasks[step.what]
-        self._bars.update(task, completed=step.done, total=step.total)
-        if step.finished:
-            self._bars.remove_task(self._tasks.pop(step.what))
-            self._bars.console.print(f"  {step.what}: {step.done:,} {step.unit}, {step.seconds:.1f} s")

@@ -21,26 +21,27 @@ if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
     from lakehouse.orchestration.demo import Outcome, TableFigures
 
-_DAY = ["%Y-%m-%d"]
+DAY = ["%Y-%m-%d"]
+"""How options that name a day are written."""
 # The first parts of the keys of all assets but staging views.
-_NO_VIEWS = {Layer.BRONZE.value, Layer.SILVER.value, Layer.GOLD.value, "source", "upkeep"}
+_NO_VIEWS = {Layer.BRONZE.value, Layer.SILVER.value, Layer.GOLD.value, "changes", "source", "upkeep"}
 
 
 def run(
     names: Annotated[list[str], typer.Argument(help="Tables, e.g. silver.orders gold.daily_revenue.")],
     *,
     first: Annotated[
-        datetime | None, typer.Option("--from", formats=_DAY, help="First day, for tables that are built by days.")
+        datetime | None, typer.Option("--from", formats=DAY, help="First day, for tables that are built by days.")
     ] = None,
     last: Annotated[
-        datetime | None, typer.Option("--to", formats=_DAY, help="Last day, inclusive; default: the first.")
+        datetime | None, typer.Option("--to", formats=DAY, help="Last day, inclusive; default: the first.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Load and build tables, in the order of their layers; staging views that they read are made too."""
     settings = load_settings()
     wanted = [TableName.parse(name) for name in names]
-    outcome = run_tables_now(settings, wanted, _window(first, last))
+    outcome = run_tables_now(settings, wanted, window_of(first, last))
     show_outcome(settings, outcome, as_json=as_json)
 
 
@@ -165,7 +166,8 @@ def _check(declarations: Declarations, names: Sequence[TableName], window: Windo
             )
 
 
-def _window(first: datetime | None, last: datetime | None) -> Window | None:
+def window_of(first: datetime | None, last: datetime | None) -> Window | None:
+    """The days of `--from` and `--to`, both inclusive; one of them alone is one day. Raises SettingsError."""
     one = first or last
     if one is None:
         return None

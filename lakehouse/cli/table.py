@@ -102,6 +102,7 @@ def _declared_facts(table: Table) -> list[tuple[str, object]]:
         ("partitioned by", ", ".join(f"{field.transform}({field.column})" for field in table.partition_by)),
         ("sorted by", ", ".join(table.sort_by)),
         ("daily chain", f"{table.window_column} from {table.window_start}" if table.window_column else None),
+        ("business day", str(table.business_day) if table.business_day else None),
         ("dagster partitions", "daily" if table.windowed else "none"),
         ("loaded from", f"{load.source}: {', '.join(f'{k}={v}' for k, v in load.options.items())}" if load else None),
         ("reject limit", load.reject_limit if load else None),

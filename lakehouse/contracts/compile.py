@@ -24,11 +24,15 @@ from lakehouse.tables import Column, Layer, PartitionField, Rule, Strategy, Tabl
 
 @dataclass(frozen=True)
 class Compiled:
-    """A table, where each of its rules is stated, and the mistakes in rules, which the table then lacks."""
+    """A table, where each of its rules is stated, and the mistakes in rules, which the table then lacks.
+
+    `follows`: where it states which of its days others touch.
+    """
 
     table: Table
     places: Mapping[str, Place]
     mistakes: tuple[ContractError, ...] = ()
+    follows: Place | None = None
 
 
 def compile_table(contract: OpenDataContractStandard, name: TableName, domain: str, top: Place) -> Compiled:
@@ -46,7 +50,7 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
     custom = CustomProperties.of(contract.customProperties or [], top / "customProperties")
     _check_layer(name, custom)
     key = primary_key_of(schema, name, at)
-    window_column, window_start = custom.window(columns)
+    window_column, window_start, business_day = custom.window(columns, name.layer)
     rules = _Rules()
     _collect(rules, schema, name, columns, at)
     _collect_uniqueness(rules, name, columns, key, at)
@@ -67,6 +71,8 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
         sort_by=custom.sort(columns),
         window_column=window_column,
         window_start=window_start,
+        business_day=business_day,
+        follows=custom.follows(name, windowed=window_column is not None and name.layer is not Layer.BRONZE),
         load=custom.load(),
         strategy=_strategy(name, custom, windowed=window_column is not None),
         rules=tuple(rules.rows),
@@ -77,7 +83,7 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
         drop=custom.drop(columns),
         version=contract.version or "",
     )
-    return Compiled(table, rules.places, tuple(rules.mistakes))
+    return Compiled(table, rules.places, tuple(rules.mistakes), custom.place("follows"))
 
 
 class _Rules:

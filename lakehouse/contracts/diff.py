@@ -20,6 +20,7 @@ _PLAIN = {
     "owners": _FOR_PEOPLE,
     "tags": _FOR_PEOPLE,
     "domain": "the table's name does not have it",
+    "follows": "it tells when days are computed anew, not what they hold",
     "load": "where rows come from is the writer's business",
     "partition_by": "it changes how fast queries are, not what they answer",
     "sort_by": "it changes how fast queries are, not what they answer",
@@ -66,14 +67,19 @@ def _unique(table: Table) -> set[frozenset[str]]:
 
 
 def _windows(old: Table, new: Table) -> Iterator[Difference]:
-    if old.window_column != new.window_column:
-        change = f"{old.window_column or 'none'} -> {new.window_column or 'none'}"
+    if (old.window_column, old.business_day) != (new.window_column, new.business_day):
+        change = f"{_days(old)} -> {_days(new)}"
         yield Difference("window", Move.CHANGED, change, True, "rows belong to other days than before")
     elif old.window_start and new.window_start and old.window_start != new.window_start:
         later = new.window_start > old.window_start
         move = Move.NARROWED if later else Move.WIDENED
         reason = "days at the beginning are built no more" if later else "days are added at the beginning"
         yield Difference("window", move, f"start {old.window_start} -> {new.window_start}", later, reason)
+
+
+def _days(table: Table) -> str:
+    column = table.window_column or "none"
+    return f"{column} ({table.business_day})" if table.business_day is not None else column
 
 
 def _promises(old: Table, new: Table) -> Iterator[Difference]:

@@ -29,7 +29,7 @@ PUBLISHED = "{published}"
 def check_predicate(sql: str, columns: Mapping[str, Column], place: Place) -> tuple[str, ...]:
     """The columns that a row predicate uses. Raises ContractError when it is not an expression over those columns."""
     known = {name.lower(): name for name in columns}
-    tree = _parse(sql, place)
+    tree = one_statement(sql, place)
     if isinstance(tree, exp.Query | exp.DDL | exp.DML | exp.Command | exp.Alias):
         raise place.error("a row rule is one SQL expression", found=sql, remedy="Write what holds for every good row.")
     for node in tree.walk():
@@ -57,7 +57,7 @@ def check_predicate(sql: str, columns: Mapping[str, Column], place: Place) -> tu
 
 def check_query(sql: str, place: Place) -> None:
     """Raises ContractError unless the text is one query; its names are checked by `check_names`."""
-    tree = _parse(sql.replace(OBJECT, "this").replace(PUBLISHED, "published"), place)
+    tree = one_statement(sql.replace(OBJECT, "this").replace(PUBLISHED, "published"), place)
     if not isinstance(tree, exp.Query):
         raise place.error("a SQL rule is one query that gives one value", found=sql, remedy="Begin with `select`.")
     if OBJECT not in sql:
@@ -126,7 +126,8 @@ def relation(name: TableName) -> str:
     return f"{quote(name.layer.value)}.{quote(name.table)}"
 
 
-def _parse(sql: str, place: Place) -> exp.Expr:
+def one_statement(sql: str, place: Place) -> exp.Expr:
+    """The tree of one statement or expression. Raises ContractError when it does not parse, or is several."""
     try:
         trees = sqlglot.parse(sql, dialect="duckdb")
     except SqlglotError as error:

@@ -1,6 +1,6 @@
 """The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
 
-load, rejectLimit (bronze); strategy (silver, gold); window, partition, sort, evolution, drop, upkeep (all).
+load, rejectLimit (bronze); strategy, follows (silver, gold); window, partition, sort, evolution, drop, upkeep (all).
 """
 
 from __future__ import annotations
@@ -12,11 +12,24 @@ from datetime import date, timedelta
 
 from open_data_contract_standard.model import CustomProperty
 
+from lakehouse.contracts.business_day import business_day
 from lakehouse.contracts.document import Place
+from lakehouse.contracts.follows import follows
 from lakehouse.contracts.types import INTEGERS, family
-from lakehouse.tables import Column, Evolution, LoadPolicy, PartitionField, Strategy, Upkeep
+from lakehouse.tables import (
+    BusinessDay,
+    Column,
+    Evolution,
+    Follow,
+    Layer,
+    LoadPolicy,
+    PartitionField,
+    Strategy,
+    TableName,
+    Upkeep,
+)
 
-KNOWN = ("drop", "evolution", "load", "partition", "rejectLimit", "sort", "strategy", "upkeep", "window")
+KNOWN = ("drop", "evolution", "follows", "load", "partition", "rejectLimit", "sort", "strategy", "upkeep", "window")
 _PARTITION = re.compile(r"(?:(?P<transform>\w+)(?:\[(?P<width>\d+)\])?\((?P<column>[^()]+)\))|(?P<identity>[^()\[\]]+)")
 _DAYS = {"date", "timestamp", "timestamptz"}
 _TRANSFORMS: Mapping[str, frozenset[str]] = {
@@ -85,11 +98,11 @@ class CustomProperties:
             raise self.place("strategy").unknown("strategy", self.values["strategy"], known)
         return Strategy(str(self.values["strategy"]))
 
-    def window(self, columns: Mapping[str, Column]) -> tuple[str | None, date | None]:
-        """Column and first day of the table's daily windows, if it has any."""
+    def window(self, columns: Mapping[str, Column], layer: Layer) -> tuple[str | None, date | None, BusinessDay | None]:
+        """Column and first day of the table's daily windows, if it has any, and how a load computes the day, if so."""
         if "window" not in self.values:
-            return None, None
-        place, value = self.place("window"), self._mapping("window", ("column", "start"))
+            return None, None, None
+        place, value = self.place("window"), self._mapping("window", ("column", "start", "from", "zone"))
         name, start = value.get("column"), value.get("start")
         if not isinstance(name, str) or name not in columns:
             raise (place / "column").unknown("column", name, list(columns))
@@ -102,11 +115,23 @@ class CustomProperties:
                 remedy="Choose the day that is fixed when the row is born, and make it required.",
             )
         try:
-            return name, date.fromisoformat(str(start))
+            first = date.fromisoformat(str(start))
         except ValueError as error:
             raise (place / "start").error(
                 "the window has no first day", expected="2026-01-31", found=repr(start), remedy="Add `start`."
             ) from error
+        return name, first, business_day(value, column, columns, layer, place)
+
+    def follows(self, own: TableName, *, windowed: bool) -> tuple[Follow, ...]:
+        """Which days of the table a change in another one touches, where that is stated."""
+        if "follows" not in self.values:
+            return ()
+        if not windowed:
+            raise self.place("follows").error(
+                "follows on a table without days",
+                remedy="Remove it: a silver or gold table with a `window` states which of its days a change touches.",
+            )
+        return follows(self.values["follows"], own, self.place("follows"))
 
     def partition(self, columns: Mapping[str, Column]) -> tuple[PartitionField, ...]:
         """Partition fields such as `bucket[16](customer_id)`; a bare column is identity."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from lakehouse.contracts.compile import Compiled, compile_table
 from lakehouse.contracts.document import Document
 from lakehouse.contracts.expressions import check_names
+from lakehouse.contracts.follows import check_follow
 from lakehouse.contracts.relationships import check_target
 from lakehouse.contracts.standard import parse_contract
 from lakehouse.errors import ContractError
@@ -154,3 +155,9 @@ def _unlinked(
                     check_names(str(rule.arguments["query"]), one.table.name, declared, place / "query", broken)
             except ContractError as error:
                 yield error
+        for position, follow in enumerate(one.table.follows):
+            if one.follows is not None:
+                try:
+                    check_follow(follow, one.table, declared, one.follows / position, broken)
+                except ContractError as error:
+                    yield error

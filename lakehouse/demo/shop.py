@@ -96,6 +96,13 @@ class Shop:
                 files += self._delivery.deliver_late(connection, _lock(connection), late)
         return tuple(files)
 
+    def newest_file(self) -> str:
+        """The path of the newest day's payment file. Raises SourceChanged when none has come yet."""
+        files = [file.path for file in self.landing.list("payments/") if "-late-" not in file.path]
+        if not files:
+            raise SourceChanged("no payment file has come yet", remedy="Let the shop live: `lakehouse demo`.")
+        return max(files)
+
     def send_in_cents(self, path: str) -> int:
         """The provider's mistake: one of its files again, amounts in cents. Answers how many lines the file has."""
         return self._delivery.send_in_cents(path)

@@ -6,12 +6,21 @@
 from lakehouse.iceberg.commits.outcome import Commit
 from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Phase
-from lakehouse.iceberg.consumers import consumers, downstream, held_for_consumers, read_by, read_summary, snapshots_read
+from lakehouse.iceberg.consumers import (
+    consumers,
+    downstream,
+    held_for_consumers,
+    read_by,
+    read_in,
+    read_summary,
+    snapshots_read,
+)
 from lakehouse.iceberg.duck import connect, register
 from lakehouse.iceberg.expiry.expire import Expiry
 from lakehouse.iceberg.expiry.plan import ExpiryPlan, GoingRef, KeptFor
 from lakehouse.iceberg.lake import Lake
 from lakehouse.iceberg.orphans.find import find_orphans
+from lakehouse.iceberg.orphans.neighbours import Neighbours
 from lakehouse.iceberg.orphans.sweep import Orphan, Removal, Sweep
 from lakehouse.iceberg.reads.changed_days import ChangedDays
 from lakehouse.iceberg.reads.changes import CHANGE, Changes
@@ -46,6 +55,7 @@ __all__ = [
     "Lease",
     "LiveFile",
     "ManifestStats",
+    "Neighbours",
     "Orphan",
     "Phase",
     "Removal",
@@ -61,6 +71,7 @@ __all__ = [
     "held_for_consumers",
     "parse_at",
     "read_by",
+    "read_in",
     "read_summary",
     "register",
     "snapshots_read",

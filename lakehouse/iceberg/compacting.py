@@ -11,14 +11,14 @@ import duckdb
 
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.compaction.outcome import Compaction
-from lakehouse.iceberg.compaction.run import BATCH_BYTES, Progress, Run, prepared
+from lakehouse.iceberg.compaction.run import BATCH_BYTES, Progress, Run, SoFar, prepared
 from lakehouse.iceberg.opened import Opened
 
 
 class Compacting(Opened):
     """What upkeep may do with the files of main."""
 
-    def compact(
+    def compact(  # noqa: PLR0913  (all but the groups are named)
         self,
         groups: Sequence[Collection[str]],
         *,
@@ -26,6 +26,7 @@ class Compacting(Opened):
         summary: Mapping[str, str] | None = None,
         batch_bytes: int = BATCH_BYTES,
         progress: Progress | None = None,
+        so_far: SoFar | None = None,
     ) -> Compaction:
         """Put the live rows of each group of files (paths as manifests spell them) into one new file.
 
@@ -37,8 +38,8 @@ class Compacting(Opened):
         limit bounds what DuckDB takes. `progress` is told each step. Files under equality deletes are `refused`.
 
         Raises CommitError when a proof fails (the new files are removed), CatalogError when the storage or the catalog
-        fails, StateError; groups that were committed before stay so.
+        fails, StateError; groups that were committed before stay so: `so_far` is told of them after each commit.
         """
         intent = Intent(self.name, None, summary=summary or {})
         with prepared(connection) as cursor:
-            return Run(self._load, self.name, cursor, intent, progress).all(groups, batch_bytes)
+            return Run(self._load, self.name, cursor, intent, progress).all(groups, batch_bytes, so_far)

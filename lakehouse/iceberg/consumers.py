@@ -14,13 +14,11 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.iceberg.commits.progress import MAIN
+from lakehouse.iceberg.commits.progress import MAIN, READ
 from lakehouse.iceberg.lake import Lake
+from lakehouse.iceberg.reads.stats import SnapshotInfo
 from lakehouse.iceberg.refs.restore import RestorePlan
 from lakehouse.tables import Layer, TableName
-
-READ = "lakehouse.read"
-"""The key in a snapshot's summary: the snapshots that its rows were computed from, as a JSON object by table."""
 
 _PINNED = re.compile(r"\(snapshot_from_id = CAST\((\d+) AS")
 _LAYERS = {layer.value for layer in Layer}
@@ -57,10 +55,14 @@ def read_summary(read: Mapping[TableName, int]) -> dict[str, str]:
 
 def read_by(lake: Lake, name: TableName, branch: str = MAIN) -> dict[TableName, int]:
     """What the newest model run on a branch of a table read. Raises TableMissing, BranchMissing."""
-    for snapshot in lake.table(name).snapshots(branch):
-        if READ in snapshot.summary:
-            return _decoded(snapshot.summary[READ])
-    return {}
+    return read_in(lake.table(name).snapshots(branch)) or {}
+
+
+def read_in(snapshots: Iterable[SnapshotInfo]) -> dict[TableName, int] | None:
+    """What the newest of these snapshots that a model run has made was computed from; None if none is one."""
+    told = (snapshot.summary[READ] for snapshot in snapshots if READ in snapshot.summary)
+    newest = next(told, None)
+    return None if newest is None else _decoded(newest)
 
 
 def consumers(lake: Lake, name: TableName) -> dict[TableName, frozenset[int]]:

@@ -63,6 +63,14 @@ class Lake:
         self._load(name)
         return LakeTable(name, partial(self._load, name))
 
+    def look(self, name: TableName) -> LakeTable:
+        """A table as it is now, to be asked several things of one state, read once; it is not for writing.
+
+        Raises TableMissing, StateError, CatalogError.
+        """
+        loaded = self._load(name)
+        return LakeTable(name, lambda: loaded)
+
     def relation_sql(self, name: TableName, at: At = MAIN) -> str:
         """A DuckDB relation of the table as it is now: at a branch or tag where the table has it, else main; at a time.
 

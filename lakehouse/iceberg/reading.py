@@ -6,21 +6,23 @@ How rows are read is `scan.py`; SQL over several tables is `duck.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import pyarrow as pa
 
-from lakehouse.iceberg.commits.progress import MAIN
+from lakehouse.iceberg.commits.progress import MAIN, head_of, progress_at
 from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.opened import Opened
-from lakehouse.iceberg.reads.changed_days import ChangedDays, changed_days
+from lakehouse.iceberg.reads.changed_days import ChangedDays, changed_days, live_days
 from lakehouse.iceberg.reads.changes import Changes
 from lakehouse.iceberg.reads.holdings import Holdings, holdings_of
 from lakehouse.iceberg.reads.live_files import LiveFile, ManifestStats, live_files, manifest_stats
 from lakehouse.iceberg.reads.relation import relation_sql
 from lakehouse.iceberg.reads.scan import State, read_rows, state_at
-from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, snapshots_of, stats_of
+from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, snapshot_info, snapshots_of, stats_of
 from lakehouse.iceberg.refs.at import At
 from lakehouse.iceberg.schemas.schema import arrow_of
+from lakehouse.tables import Position
 
 
 class Reading(Opened):
@@ -29,6 +31,19 @@ class Reading(Opened):
     def snapshots(self, branch: str = MAIN) -> tuple[SnapshotInfo, ...]:
         """The history of a branch, newest first. Raises BranchMissing."""
         return snapshots_of(self._load().metadata, branch)
+
+    def snapshot(self, at: At = MAIN) -> SnapshotInfo | None:
+        """The snapshot that is meant; None for main of a table that was never written to.
+
+        Raises BranchMissing, SnapshotMissing, QueryError.
+        """
+        found = self._state(at).snapshot
+        return None if found is None else snapshot_info(found)
+
+    def positions(self, branch: str = MAIN) -> Mapping[str, Position]:
+        """How far each scope has come on a branch: progress of all of them. Raises BranchMissing."""
+        metadata = self._load().metadata
+        return progress_at(metadata, head_of(metadata, branch))
 
     def stats(self, branch: str = MAIN) -> TableStats:
         """Rows, files, bytes and snapshots of a branch. Raises BranchMissing."""
@@ -81,6 +96,13 @@ class Reading(Opened):
         SnapshotMissing after a restore, BranchMissing, QueryError.
         """
         return changed_days(self._state(until), above)
+
+    def days(self, at: At = MAIN) -> tuple[date, ...]:
+        """The days of the window column that there are files of, in order, from metadata alone.
+
+        Raises CommitError for a table without a window column, BranchMissing, SnapshotMissing, QueryError.
+        """
+        return live_days(self._state(at))
 
     def schema(self) -> pa.Schema:
         """The Arrow schema: strings as `string`, timestamptz as UTC microseconds, required columns non-null."""

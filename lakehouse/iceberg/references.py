@@ -10,17 +10,17 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from lakehouse.iceberg.commits.outcome import Commit
-from lakehouse.iceberg.commits.progress import MAIN
+from lakehouse.iceberg.commits.progress import MAIN, Progress
 from lakehouse.iceberg.opened import Opened
 from lakehouse.iceberg.refs import branch as refs
 from lakehouse.iceberg.refs.at import At
 from lakehouse.iceberg.refs.branch_state import BranchState, state_of
 from lakehouse.iceberg.refs.publish import Audit, publish
-from lakehouse.iceberg.refs.publish_windows import publish_windows
+from lakehouse.iceberg.refs.publish_windows import Said, publish_windows
 from lakehouse.iceberg.refs.rebase import rebase
 from lakehouse.iceberg.refs.restore import RestorePlan, plan_restore, restore
 from lakehouse.iceberg.refs.tag import Lease, add_tag, held, remove_tag, tags
-from lakehouse.tables import Window
+from lakehouse.tables import Position, Window
 
 
 class References(Opened):
@@ -48,6 +48,25 @@ class References(Opened):
         if windows is not None:
             return publish_windows(self._load(), self.name, branch, windows)
         return publish(self._load(), self.name, branch, audit, judged)
+
+    def publish_windows(  # noqa: PLR0913  (what is published, where to, and what is said of it)
+        self,
+        branch: str,
+        windows: Sequence[Window],
+        *,
+        onto: str = MAIN,
+        progress: Progress | None = None,
+        expected_progress: Mapping[str, Position | None] | None = None,
+        summary: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Bring these windows of a branch to main, or onto another branch, where they can be audited without the rest.
+
+        The snapshot carries `progress`, if `expected_progress` is still so, and `summary`; they are about these windows
+        alone. Nothing happens where all of it is there already. Raises PublishConflict (the branch is kept),
+        BranchMissing, Fenced, CommitError.
+        """
+        said = Said(progress or {}, expected_progress or {}, summary or {})
+        return publish_windows(self._load(), self.name, branch, windows, onto, said)
 
     def rebase(self, branch: str) -> Commit:
         """Put a branch's appends on top of main's head. It has to be audited again. Raises PublishConflict."""

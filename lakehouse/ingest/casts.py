@@ -39,6 +39,8 @@ _RANGES = {
     "timestamptz": "TIMESTAMPTZ '0001-01-01 00:00:00+00' AND TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'",
 }
 
+_WELL_INSIDE = "TIMESTAMPTZ '0001-01-02 00:00:00+00' AND TIMESTAMPTZ '9999-12-30 23:59:59.999999+00'"
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -98,6 +100,20 @@ def _from_text(raw: str, wanted: str, target: str, span: str | None) -> Cast:
     if wanted in {"float", "double"}:
         conditions.append(f"isfinite({value})")
     return Cast(f"CASE WHEN {' AND '.join(conditions)} THEN {value} END")
+
+
+def local_day(moment: str, zone: str) -> str:
+    """SQL for the day that an expression of type TIMESTAMP WITH TIME ZONE falls on in a zone (an IANA name).
+
+    NULL where that day, or the moment in UTC, lies outside of the years 1 to 9999.
+    """
+    day = f"CAST(timezone({literal(zone)}, {moment}) AS DATE)"
+    # No zone is a day away from UTC, so only moments at the ends need a second look, which costs the same again.
+    return (
+        f"CASE WHEN {moment} BETWEEN {_WELL_INSIDE} THEN {day}"
+        f" WHEN {moment} BETWEEN {_RANGES['timestamptz']}"
+        f" THEN CASE WHEN {day} BETWEEN {_RANGES['date']} THEN {day} END END"
+    )
 
 
 def _nested(given: str) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from lakehouse.ingest.casts import Cast, exact_cast
-from lakehouse.tables import Column, Severity, Table
+from lakehouse.ingest.casts import Cast, exact_cast, local_day
+from lakehouse.tables import BusinessDay, Column, Severity, Table
 from lakehouse.tables.sql import quote
 from lakehouse.tables.types import duckdb_type
 
@@ -36,7 +36,7 @@ class Plan:
 def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> Plan:
     """The plan for a relation `raw` of columns with the DuckDB types `given`; those in `same` need no cast."""
     selected, cast, checks = list[str](), list[str](), list[Check]()
-    for column in table.columns:
+    for column in table.source_columns:
         name = quote(column.name)
         if column.name not in given:
             selected.append(f"CAST(NULL AS {duckdb_type(column.type)}) AS {name}")
@@ -50,13 +50,30 @@ def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> 
             cast.append(column.name)
         checks += _typed(column, how)
         checks += _required(column, f"{_raw(column.name)} IS NULL")
+    relation = f"(SELECT {', '.join(selected)} FROM raw)"
     named = {check.name for check in checks}
+    if table.business_day is not None and table.window_column is not None:
+        relation = _with_day(relation, table.window_column, table.business_day)
+        cast.append(table.window_column)
+        checks.append(_day_check(table.window_column, table.business_day))
+        # A day is missing where its moment is, and of that it is said.
+        named |= {checks[-1].name, f"{table.window_column}_not_null"}
     checks += [
         Check(rule.name, f"NOT coalesce(({rule.predicate}), true)", rule.description or rule.predicate, rule.column)
         for rule in table.rules
         if rule.severity is Severity.ERROR and rule.name not in named
     ]
-    return Plan(f"(SELECT {', '.join(selected)} FROM raw)", tuple(cast), tuple(checks))
+    return Plan(relation, tuple(cast), tuple(checks))
+
+
+def _with_day(relation: str, day: str, how: BusinessDay) -> str:
+    return f"(SELECT *, {local_day(quote(how.column), how.zone)} AS {quote(day)} FROM {relation})"
+
+
+def _day_check(day: str, how: BusinessDay) -> Check:
+    """Named as the check of a column that the source has; what is at fault is the moment."""
+    broken = f"{quote(how.column)} IS NOT NULL AND {quote(day)} IS NULL"
+    return Check(f"{day}_type", broken, f"the {how} is no day of the years 1 to 9999", how.column)
 
 
 def _raw(name: str) -> str:

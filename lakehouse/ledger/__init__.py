@@ -6,8 +6,8 @@ Each ledger is a `Table` value and a function that records one run. Who runs, an
 from lakehouse.ledger.checks import CHECKS, CheckRecord, record_checks
 from lakehouse.ledger.entries import ledger_table, record
 from lakehouse.ledger.loads import LOADS, LoadRecord, record_load
-from lakehouse.ledger.orphans import ORPHANS, OrphanLog, OrphanRecord, sightings
-from lakehouse.ledger.upkeep import UPKEEP, UpkeepRecord, last_done, record_upkeep
+from lakehouse.ledger.orphans import ORPHANS, OrphanLog, OrphanRecord, Sighting, sightings
+from lakehouse.ledger.upkeep import UPKEEP, LastTry, UpkeepRecord, last_tries, record_upkeep
 
 __all__ = [
     "CHECKS",
@@ -15,11 +15,13 @@ __all__ = [
     "ORPHANS",
     "UPKEEP",
     "CheckRecord",
+    "LastTry",
     "LoadRecord",
     "OrphanLog",
     "OrphanRecord",
+    "Sighting",
     "UpkeepRecord",
-    "last_done",
+    "last_tries",
     "ledger_table",
     "record",
     "record_checks",

@@ -76,18 +76,25 @@ def record_upkeep(lake: Lake, done: Sequence[UpkeepRecord], *, run_key: str) -> 
     return record(lake, UPKEEP, entries, run_key=run_key) if entries else None
 
 
-def last_done(lake: Lake, action: str) -> Mapping[TableName, datetime]:
-    """When a run that did an action, without failing, last began for each table."""
+@dataclass(frozen=True)
+class LastTry:
+    """When a run that did an action last began, and what went wrong with it; None when nothing did."""
+
+    at: datetime
+    failure: str | None = None
+
+
+def last_tries(lake: Lake) -> Mapping[TableName, Mapping[str, LastTry]]:
+    """The last try of each action, by table. Raises CatalogError, StateError."""
     if not lake.exists(UPKEEP.name):
         return {}
-    # Both are names of ours, none of them holds a quote.
-    rows = lake.table(UPKEEP.name).scan(
-        columns=["table_name", "started_at"], where=f"action = '{action}' and outcome != 'failed'"
-    )
-    newest: dict[TableName, datetime] = {}
-    for row in rows.read_all().to_pylist():
-        name = TableName.parse(row["table_name"])
-        newest[name] = max(row["started_at"], newest.get(name, row["started_at"]))
+    newest: dict[TableName, dict[str, LastTry]] = {}
+    for batch in lake.table(UPKEEP.name).scan(columns=["table_name", "action", "started_at", "outcome", "detail"]):
+        for row in batch.to_pylist():
+            tries = newest.setdefault(TableName.parse(row["table_name"]), {})
+            found = LastTry(row["started_at"], row["detail"] if row["outcome"] == "failed" else None)
+            if row["action"] not in tries or tries[row["action"]].at < found.at:
+                tries[row["action"]] = found
     return newest
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from lakehouse.orchestration import s3
 from lakehouse.orchestration.checks import check_result, held_sentence, rule_checks
 from lakehouse.orchestration.metadata import table_metadata
-from lakehouse.orchestration.specs import pool_of, source_key, source_spec, table_key, table_spec
+from lakehouse.orchestration.specs import first_day, pool_of, source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, Rule, Table, TableRule
 from lakehouse.tables.load_check import LoadCheck
@@ -26,7 +26,7 @@ WINDOWS = "lakehouse/changed_days"
 def source_assets(settings: Settings, declarations: "Declarations") -> list[dg.AssetSpec]:
     """What the bronze tables read from, as external assets at the left edge of the lineage."""
     specs = (
-        source_spec(table, settings.sources[table.load.source])
+        source_spec(table, settings.sources[table.load.source], first_day=first_day(declarations, table.domain))
         for table in declarations.values()
         if table.load and table.load.source in settings.sources
     )
@@ -143,7 +143,10 @@ def _observed(table: Table, result: "LoadResult") -> dg.AssetObservation:
 
 
 def _load_metadata(table: Table, result: "LoadResult") -> dict[str, Any]:
-    origins = {c.name: [dg.TableColumnDep(asset_key=source_key(table), column_name=c.name)] for c in table.columns}
+    names = {column.name: column.name for column in table.source_columns}
+    if table.window_column and table.business_day:
+        names[table.window_column] = table.business_day.column
+    origins = {n: [dg.TableColumnDep(asset_key=source_key(table), column_name=of)] for n, of in names.items()}
     return {
         "dagster/column_lineage": dg.TableColumnLineage(deps_by_column=origins),
         "lakehouse/rows_read": result.rows_read,

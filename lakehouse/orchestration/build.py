@@ -1,40 +1,43 @@
 """One build inside a run: models on a branch, audited, published; and what became of it as Dagster's results.
 
-Which models are one asset definition is `models.py`. What a build and an audit are belongs in `transform/` and
-`quality/`.
+Which models are one asset definition is `models.py`, what the run tells of days `days_told.py`. What a build and an
+audit are belongs in `transform/` and `quality/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from lakehouse.iceberg import MAIN, Lake
 from lakehouse.orchestration.checks import check_result, held_sentence
+from lakehouse.orchestration.days_told import DaysTold, Pace
 from lakehouse.orchestration.lineage import lineage_url, project_lineage
-from lakehouse.orchestration.metadata import lineage_metadata, rows_by_day, table_metadata
+from lakehouse.orchestration.metadata import lineage_metadata, table_metadata
 from lakehouse.orchestration.recorded import StepRecord, record_step
 from lakehouse.orchestration.specs import table_key
 from lakehouse.orchestration.translator import NODE
 from lakehouse.quality.finding import Finding
 from lakehouse.quality.gate import Gate
 from lakehouse.settings import Settings
-from lakehouse.tables import Table, TableName, Window
+from lakehouse.tables import TableName, Window
 from lakehouse.telemetry import Meter
 from lakehouse.transform.events import Event, ModelFinished, Status, TestFinished
 from lakehouse.transform.folders import manifest_path
 from lakehouse.transform.manifest import Manifest
-from lakehouse.transform.rounds import Rounds
 from lakehouse.transform.run import build
+from lakehouse.transform.slices import Slice, Slices
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
     from lakehouse.transform.lineage import Columns
 
-Outcome = dg.AssetCheckResult | dg.MaterializeResult[None]
+_UNCHANGED = "main unchanged"
+
+Outcome = dg.AssetCheckResult | dg.AssetMaterialization | dg.MaterializeResult[None]
 
 
 class Build:
@@ -50,60 +53,80 @@ class Build:
         run_key: str,
     ) -> None:
         self._settings, self._declarations, self._context = settings, declarations, context
-        self._window, self._run_key = window, run_key
-        self._branch = f"run/{context.run.run_id[:8]}-{context.op_execution_context.op.name}"
+        self._run_key = run_key
+        branch = f"run/{context.run.run_id[:8]}-{context.op_execution_context.op.name}"
         self._lake = Lake.open(settings)
         self._gate = Gate(settings, self._lake, declarations)
-        self._rounds = Rounds(
-            settings, self._lake, branch=self._branch, run_key=run_key, window=window, gate=self._gate
+        self._slices = Slices(
+            settings, self._lake, declarations, branch=branch, run_key=run_key, window=window, gate=self._gate
         )
+        self._made: list[Slice] = []
+        self._days = DaysTold(settings, declarations, self._lake, self._metadata)
         # A table may be built and tested more than once, when main moves meanwhile; its last news counts.
         self._models: dict[str, ModelFinished] = {}
+        self._tests_of_slice: dict[str, TestFinished] = {}
         self._tests: dict[str, TestFinished] = {}
+        self._found: dict[tuple[TableName, str], Finding] = {}
 
     def outcomes(self) -> Iterator[Outcome]:
         """Build, audit and publish; yields every check, then every table that became visible. Raises dg.Failure.
 
-        Checks that were asked for without their table are judged on main, and nothing is built for them.
+        Of several slices, the days of each are told when it has ended. Checks that were asked for without their table
+        are judged on main, and nothing is built for them.
         """
-        trouble = self._carried_out()
-        judged_on_main = {finding.table for finding in self._findings if finding.branch == MAIN}
+        trouble = yield from self._carried_out()
+        findings = tuple(self._found.values())
+        judged_on_main = {finding.table for finding in findings if finding.branch == MAIN}
         record = record_step(
             self._settings,
             self._lake,
             self._gate,
             self._context,
-            findings=self._findings,
-            published={*self._rounds.published, *judged_on_main},
+            findings=findings,
+            published={*self._published, *judged_on_main} - {*self._bad},
         )
         yield from self._checked(record)
         yield from self._materialized()
         if trouble is not None:
             raise trouble
-        if self._rounds.error is not None:
-            raise self._rounds.error
         self._fail_if_held()
         record.raise_trouble()
 
     @property
-    def _findings(self) -> tuple[Finding, ...]:
-        return tuple(self._gate.findings.values())
+    def _published(self) -> dict[TableName, int | None]:
+        return {name: snapshot for made in self._made for name, snapshot in made.published.items()}
 
-    def _carried_out(self) -> Exception | None:
+    @property
+    def _bad(self) -> set[TableName]:
+        """Tables of which something is not visible."""
+        return {name for made in self._made for name in made.held}
+
+    def _carried_out(self) -> Generator[Outcome, None, Exception | None]:
         """Do the work. What stops it half-way is given back, so that what was found until then is told first."""
         try:
             labels = sorted(".".join(key.path) for key in self._context.selected_asset_keys)
             if labels:
-                self._build(labels)
+                yield from self._build(labels)
             self._judge_main()
         except Exception as error:  # noqa: BLE001  (raised again by `outcomes`)
             return error
-        return None
+        finally:
+            self._remember()
+        return next((made.error for made in self._made if made.error is not None), None)
 
-    def _build(self, labels: list[str]) -> None:
-        meter = Meter("silver and gold", total=len(labels), unit="models", every=0)
-        for event in self._rounds.run(labels):
-            self._seen(event, meter)
+    def _build(self, labels: list[str]) -> Iterator[Outcome]:
+        several = len(self._slices.windows) > 1
+        pace = Pace(self._slices.windows, self._context.log.info)
+        meter = Meter("silver and gold", total=len(labels) * len(self._slices.windows), unit="models", every=0)
+        for one in self._slices.run(labels):
+            if not isinstance(one, Slice):
+                self._seen(one, meter)
+                continue
+            self._made.append(one)
+            self._remember()
+            pace.add(one)
+            if several:
+                yield from self._days.of(one)
         meter.finish()
 
     def _judge_main(self) -> None:
@@ -122,9 +145,19 @@ class Build:
             for event in run:
                 self._seen(event, None)
 
+    def _remember(self) -> None:
+        """What was found by now. A rule that was broken in one slice is broken, whatever it was in the others."""
+        for key, finding in self._gate.findings.items():
+            if key not in self._found or _badness(finding) >= _badness(self._found[key]):
+                self._found[key] = finding
+        for unique_id, event in self._tests_of_slice.items():
+            if unique_id not in self._tests or self._tests[unique_id].status.good:
+                self._tests[unique_id] = event
+        self._tests_of_slice.clear()
+
     def _seen(self, event: Event, meter: Meter | None) -> None:
         if isinstance(event, TestFinished):
-            self._tests[event.unique_id] = event
+            self._tests_of_slice[event.unique_id] = event
         elif isinstance(event, ModelFinished):
             self._models[event.unique_id] = event
             if meter is not None:
@@ -142,7 +175,7 @@ class Build:
         for key, spec in self._specs.items():
             name = TableName.parse(".".join(key.asset_key.path)) if NODE not in spec.metadata else None
             if name is not None:
-                finding = self._gate.findings.get((name, key.name))
+                finding = self._found.get((name, key.name))
                 if finding is not None:
                     yield check_result(finding, page=record.pages.get(name))
             else:
@@ -162,53 +195,78 @@ class Build:
                 "failed_rows": event.failures,
                 "message": event.message,
                 "seconds": round(event.seconds, 2),
-                "branch": self._branch if self._models else MAIN,
+                "branch": self._made[-1].branch if self._made else MAIN,
             },
         )
 
-    def _materialized(self) -> Iterator[dg.MaterializeResult[None]]:
+    def _materialized(self) -> Iterator[Outcome]:
+        several, bad = len(self._slices.windows) > 1, self._bad
         for event in self._models.values():
-            if event.table is not None and event.table in self._rounds.published:
-                yield self._table_result(self._declarations[event.table], event)
-            elif event.table is None and event.status.good:
+            if event.table is None and event.status.good:
                 yield dg.MaterializeResult(asset_key=dg.AssetKey(event.name.split(".")))
+        for name, snapshot_id in self._published.items():
+            if name not in bad and (not several or self._awaited):
+                yield self._table_result(name, snapshot_id)
+        if not several:
+            for made in self._made:
+                yield from self._days.of(made, only=bad)
 
-    def _table_result(self, table: Table, event: ModelFinished) -> dg.MaterializeResult[None]:
-        stored, commit = self._lake.table(table.name), self._rounds.published[table.name]
-        metadata = table_metadata(table, stored, seconds=event.seconds, snapshot_id=commit.snapshot_id)
-        metadata.update(
-            lineage_metadata(self._lineage.get(table.name, {}), url=lineage_url(self._settings, table.name))
+    @property
+    def _awaited(self) -> bool:
+        """Whether other steps of the run may wait for this one's results, and everything is there for them."""
+        others = (self._context.run.asset_selection or set()) - self._context.selected_asset_keys
+        return bool(others) and not self._bad and all(made.error is None for made in self._made)
+
+    def _table_result(self, name: TableName, snapshot_id: int | None) -> dg.MaterializeResult[None]:
+        for day, rows in self._days.rows(name, self._made).items():
+            self._context.add_asset_metadata(
+                {"dagster/partition_row_count": rows}, asset_key=table_key(name), partition_key=day.isoformat()
+            )
+        return dg.MaterializeResult(asset_key=table_key(name), metadata=self._metadata(name, snapshot_id))
+
+    def _metadata(self, name: TableName, snapshot_id: int | None) -> dict[str, Any]:
+        seconds = sum(event.seconds for event in self._models.values() if event.table == name)
+        metadata = table_metadata(
+            self._declarations[name], self._lake.table(name), seconds=seconds, snapshot_id=snapshot_id
         )
-        if self._window and table.windowed and table.window_column:
-            for day, rows in rows_by_day(self._settings, table, stored, self._window).items():
-                self._context.add_asset_metadata(
-                    {"dagster/partition_row_count": rows},
-                    asset_key=table_key(table.name),
-                    partition_key=day.isoformat(),
-                )
-        return dg.MaterializeResult(asset_key=table_key(table.name), metadata=metadata)
+        return {
+            **metadata,
+            **lineage_metadata(self._lineage.get(name, {}), url=lineage_url(self._settings, name)),
+        }
 
     @cached_property
     def _lineage(self) -> dict[TableName, Columns]:
         return project_lineage(self._settings, self._declarations)
 
     def _fail_if_held(self) -> None:
-        """Raises dg.Failure with what keeps tables back, and what to do about it."""
-        held = self._rounds.held
+        """Raises dg.Failure with what keeps tables or days back, and what to do about it."""
+        held = [(made, name, reason) for made in self._made for name, reason in made.held.items()]
         if held:
+            made, first, _ = held[0]
             skipped = sorted(event.name for event in self._models.values() if event.status is Status.SKIPPED)
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in held.items())
+            reasons = "; ".join(f"{_what(made, name)}: {reason}" for made, name, reason in held)
+            branches = ", ".join(dict.fromkeys(made.branch for made, _, _ in held))
             not_built = f"Not built for it: {', '.join(skipped)}. " if skipped else ""
+            kept = "the other days are on main" if any(name in made.published for made, name, _ in held) else _UNCHANGED
             raise dg.Failure(
-                f"kept on branch {self._branch}, main unchanged: {reasons}. {not_built}"
-                f"Look at it with `lakehouse branch show {next(iter(held))} {self._branch}`, mend what is wrong, "
-                "and run again.",
+                f"kept on branch {branches}, {kept}: {reasons}. {not_built}"
+                f"Look at it with `lakehouse branch show {first} {made.branch}`, mend what is wrong, and run again.",
                 allow_retries=False,
             )
-        broken = held_sentence([finding for finding in self._findings if finding.table not in self._rounds.published])
+        published = self._published
+        broken = held_sentence([finding for finding in self._found.values() if finding.table not in published])
         if broken:
             raise dg.Failure(
                 f"{broken}. Main shows these rows already: mend what is wrong and build the table again, or take it"
                 " back with `lakehouse restore`.",
                 allow_retries=False,
             )
+
+
+def _badness(finding: Finding) -> int:
+    return (not finding.passed) + finding.blocks
+
+
+def _what(made: Slice, name: TableName) -> str:
+    """A table, with the days of its slice where it is held as a whole."""
+    return f"{name}" if made.window is None or name in made.published else f"{name} of {made.window}"

@@ -8,15 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict
 
 import dagster as dg
 
 from lakehouse.orchestration.home import open_instance
+from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.runs import RunReport, StepFailure, run_tables, run_url
 from lakehouse.settings import Settings
 from lakehouse.tables import Layer, TableName, Window
+from lakehouse.tables.window import spans
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
@@ -104,6 +106,7 @@ class DemoRuns:
         self._settings = settings
         self._defs = defs
         self._declarations = declarations
+        self._graph = ModelGraph.read(settings, declarations)
         self._tables = [table for table in declarations.values() if table.domain == DOMAIN]
         self._views = [spec.key for spec in defs.resolve_all_asset_specs() if spec.group_name == f"{DOMAIN}_staging"]
 
@@ -193,19 +196,42 @@ class DemoRuns:
         self, instance: dg.DagsterInstance, outcome: Outcome, say: Say, *, everything: bool, reported: bool = True
     ) -> bool:
         say("loading bronze")
-        begun = datetime.now(UTC)
         # What the checks of past days said nobody would look at, and to say it takes a third of the demo's time.
         job = None if reported else f"{DOMAIN}_past_days"
-        loaded = run_tables(self._defs, instance, self._names({Layer.BRONZE}), unreported=job)
+        bronze = self._names({Layer.BRONZE})
+        # Which days are out of date is known once the models without days have followed what was loaded.
+        follow = not everything and self._built()
+        first = self._graph.along_with(bronze) if follow else frozenset(bronze)
+        loaded = run_tables(self._defs, instance, sorted(first), also=self._views if follow else (), unreported=job)
         if not outcome.add(loaded):
             return False
-        window = _hull(self._known_days() if everything else [*loaded.windows, *self._days_referred_to(begun)])
+        window = _hull(
+            self._known_days() if everything else [*loaded.windows, *(self._out_of_date() if follow else ())]
+        )
         # Without a changed day the chain has nothing to do, the other models still may.
         models = [
-            t.name for t in self._tables if t.name.layer in {Layer.SILVER, Layer.GOLD} and (window or not t.windowed)
+            table.name
+            for table in self._tables
+            if table.name.layer in {Layer.SILVER, Layer.GOLD} and (window or not table.windowed)
+            if table.name not in first
         ]
         say(f"building silver and gold for the days {window}" if window else "building silver and gold")
         return outcome.add(run_tables(self._defs, instance, models, also=self._views, window=window, unreported=job))
+
+    def _built(self) -> bool:
+        """Whether the daily tables are there, so that they can be out of date."""
+        from lakehouse.iceberg import Lake
+
+        return self._graph.daily <= set(Lake.open(self._settings).names())
+
+    def _out_of_date(self) -> Iterable[Window]:
+        """The days of the chain whose inputs have changed: a payment may come long after its order."""
+        from lakehouse.changes import stale_days
+        from lakehouse.iceberg import Lake
+
+        lake = Lake.open(self._settings)
+        for stale in stale_days(self._settings, lake, self._declarations, self._graph.parents).values():
+            yield from spans(stale.days)
 
     def _known_days(self) -> Iterable[Window]:
         from lakehouse.iceberg.query import run_query
@@ -216,22 +242,6 @@ class DemoRuns:
                 first, last = (column[0].as_py() for column in run_query(self._settings, sql).columns)
                 if first is not None:
                     yield Window.of_days(first, last)
-
-    def _days_referred_to(self, since: datetime) -> Iterable[Window]:
-        """The days of the chain's rows that others loaded `since` refer to: a payment may come long after its order."""
-        from lakehouse.iceberg.query import run_query
-
-        bronze = [table for table in self._tables if table.name.layer is Layer.BRONZE]
-        for root in bronze:
-            for table in bronze if root.window_column and root.primary_key else ():
-                if table.window_column or not {*root.primary_key} <= {column.name for column in table.columns}:
-                    continue
-                sql = (
-                    f"select distinct cast({root.window_column} as date) from {root.name}"
-                    f" join {table.name} as new using ({', '.join(root.primary_key)}) where new._extracted_at >= $1"
-                )
-                for day in run_query(self._settings, sql, [since]).column(0).to_pylist():
-                    yield Window.of_days(day, day)
 
     def _names(self, layers: set[Layer]) -> list[TableName]:
         return [table.name for table in self._tables if table.name.layer in layers]

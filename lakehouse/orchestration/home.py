@@ -17,6 +17,7 @@ import dagster as dg
 from lakehouse.environment import exported
 from lakehouse.errors import ServiceError, SettingsError
 from lakehouse.orchestration import s3
+from lakehouse.orchestration.left_over import end_left_over_runs
 from lakehouse.settings import Settings
 from lakehouse.storage import from_uri, is_s3, make_room
 
@@ -31,7 +32,17 @@ concurrency:
   runs: {max_concurrent_runs: 2}
   # One pool a table: commits to a table follow one another, the lake goes on.
   pools: {granularity: op, default_limit: 1}
-run_monitoring: {enabled: true}
+# A late row waits for no queue: what is asked for begins at once.
+run_queue: {dequeue_interval_seconds: 1}
+sensors: {use_threads: true, num_workers: 4}
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 120
+  poll_interval_seconds: 30
+  # A run that was killed keeps its place in the pools for ever otherwise, and its tables wait as long.
+  free_slots_after_run_end_seconds: 5
+# A run that was killed is done again; one that failed by itself would only fail again.
+run_retries: {enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}
 retention:
   sensor: {purge_after_days: {skipped: 7, failure: 30, success: -1}}
 """
@@ -74,11 +85,14 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """What a Dagster process must find in its environment to serve this project. Starts what it stores its runs in."""
-    if settings.dagster.storage is not None:
-        # Dagster's tables are made here: its server and its daemon, started at once, would both try.
-        with open_instance(settings):
-            pass
+    """What a Dagster process must find in its environment to serve this project. Starts what it stores its runs in.
+
+    Runs that a machine left behind when it went down are ended, so that they are done again.
+    """
+    # Dagster's tables are made here: its server and its daemon, started at once, would both try.
+    with open_instance(settings) as instance:
+        if _on_this_machine(settings):
+            end_left_over_runs(instance)
     return {
         "DAGSTER_HOME": str(prepare_home(settings)),
         "LAKEHOUSE_PROJECT": str(settings.project),
@@ -103,6 +117,12 @@ def check_port(host: str, port: int) -> None:
                 expected="a free port for the Dagster UI",
                 remedy="Stop what listens there, or set LAKEHOUSE_UI__PORT to another port.",
             )
+
+
+def _on_this_machine(settings: Settings) -> bool:
+    """Whether all runs of the instance are: others' processes are not seen from here."""
+    storage = settings.dagster.storage
+    return storage is None or storage.get_secret_value().startswith("embedded://")
 
 
 def _opened(settings: Settings, home: Path) -> dg.DagsterInstance:

@@ -21,7 +21,7 @@ from lakehouse.tables import Window
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
 
-Outcome = dg.AssetCheckResult | dg.MaterializeResult[None]
+Outcome = dg.AssetCheckResult | dg.AssetMaterialization | dg.MaterializeResult[None]
 Manifest = Mapping[str, Any]
 
 
@@ -82,8 +82,22 @@ def _chain(settings: Settings, declarations: "Declarations", chain: _Models, sta
             window = Window(span.start.date(), span.end.date())
         name = context.op_execution_context.op.name
         # A retried step is a new attempt at the same work: same key, so that what was written is found again.
-        run_key = f"{context.run.run_id}:{name}"
+        run_key = f"{first_attempt(context)}:{name}"
         with run_logs(json=settings.json_logs, run_id=context.run.run_id, asset=name, run_key=run_key):
             yield from Build(settings, declarations, context, window=window, run_key=run_key).outcomes()
 
     return models
+
+
+def first_attempt(context: dg.AssetExecutionContext) -> str:
+    """The id of the run that this one is an attempt at: Dagster starts a killed run again, under an id of its own.
+
+    One that people start again is new work.
+    """
+    run = context.run
+    while "dagster/retry_number" in run.tags and run.parent_run_id is not None:
+        parent = context.instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            break
+        run = parent
+    return run.run_id

@@ -9,7 +9,9 @@ import dagster as dg
 from lakehouse.contracts import read_tables
 from lakehouse.orchestration import s3
 from lakehouse.orchestration.bronze import bronze_assets, source_assets
+from lakehouse.orchestration.changes import change_assets
 from lakehouse.orchestration.home import prepare_home
+from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.models import model_assets
 from lakehouse.orchestration.triggers import jobs, schedules, sensors
 from lakehouse.orchestration.upkeep_assets import upkeep_assets
@@ -24,16 +26,18 @@ if TYPE_CHECKING:
 def definitions(settings: Settings) -> dg.Definitions:
     """The definitions of one project. Reads its contracts and its prebuilt dbt manifest, nothing else."""
     declarations = read_tables(settings.defs)
+    graph = ModelGraph.read(settings, declarations)
     return dg.Definitions(
         assets=[
             *source_assets(settings, declarations),
+            *change_assets(declarations),
             *bronze_assets(settings, declarations),
             *model_assets(settings, declarations),
             *upkeep_assets(settings, declarations),
         ],
-        jobs=[*jobs(declarations), *upkeep_jobs(declarations)],
-        schedules=[*schedules(declarations), *upkeep_schedules(settings, declarations)],
-        sensors=sensors(settings, declarations),
+        jobs=[*jobs(graph), *upkeep_jobs(declarations)],
+        schedules=[*schedules(graph), *upkeep_schedules(settings, declarations)],
+        sensors=sensors(settings, graph),
         resources=s3.resources(settings),
         # On one machine a process a step costs more than the work of most steps.
         executor=dg.in_process_executor if settings.profile is Profile.EMBEDDED else dg.multiprocess_executor,

@@ -92,7 +92,12 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
 
 def failures_of(result: dg.ExecuteInProcessResult) -> tuple[StepFailure, ...]:
     """What went wrong in a run, step by step; or why it did not come to its first step."""
-    return tuple(_failures(result)) or tuple(_run_failures(result))
+    return step_failures(result.all_events) or tuple(_run_failures(result))
+
+
+def step_failures(events: Iterable[dg.DagsterEvent]) -> tuple[StepFailure, ...]:
+    """What went wrong in a run, step by step, out of its events."""
+    return tuple(_failures(event for event in events if event.is_step_failure))
 
 
 def run_url(settings: Settings, run_id: str) -> str:
@@ -143,8 +148,8 @@ def _checks(result: dg.ExecuteInProcessResult) -> Iterable[tuple[TableName, str,
             yield _name(check.asset_key), check.check_name, check.passed, check.severity.value
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> Iterable[StepFailure]:
-    for event in result.filter_events(lambda event: event.is_step_failure):
+def _failures(events: Iterable[dg.DagsterEvent]) -> Iterable[StepFailure]:
+    for event in events:
         data = event.step_failure_data
         step = (event.step_key or "").replace("__", ".")
         if data.user_failure_data is not None:

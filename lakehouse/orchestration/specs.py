@@ -12,8 +12,9 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse.settings import Source
-from lakehouse.tables import Column, Layer, Table, TableName
+from lakehouse.orchestration.conditions import CHANGES, days_changed
+from lakehouse.settings import FilesSource, Source
+from lakehouse.tables import Column, Layer, Strategy, Table, TableName
 
 _SOURCE_KINDS = {"postgres": "postgres", "files": "file", "http": "api"}
 
@@ -24,10 +25,14 @@ def table_key(name: TableName) -> dg.AssetKey:
 
 
 def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind: str) -> dg.AssetSpec:
-    """The spec of a table's asset. `kind` says what makes it ("python", "dbt")."""
+    """The spec of a table's asset. `kind` says what makes it ("python", "dbt").
+
+    A daily table asks for its own days, when those of `changes/<table>` are told.
+    """
+    told_by = [changes_key(table.name)] if follows_by_days(table) else []
     return dg.AssetSpec(
         key=table_key(table.name),
-        deps=list(deps),
+        deps=[*deps, *told_by],
         description=table.description,
         group_name=f"{table.domain}_{table.name.layer.value}",
         owners=list(table.owners),
@@ -41,18 +46,44 @@ def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind:
             "lakehouse/written_by": f"append ({table.load.source})" if table.load else table.strategy.value,
         },
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=table.fresh_within) if table.fresh_within else None,
-        partitions_def=days_from(table.window_start) if table.windowed and table.window_start else None,
+        partitions_def=days_of(table),
+        automation_condition=days_changed(*told_by) if told_by else None,
         code_version=table.version,
     )
 
 
-def source_spec(table: Table, source: Source) -> dg.AssetSpec:
-    """The external asset that a bronze table reads: a table of a database, files of a folder, a path of an API."""
+def follows_by_days(table: Table) -> bool:
+    """Whether a table's days are built again when their inputs change: one that appends would hold them twice."""
+    return table.windowed and table.strategy is Strategy.OVERWRITE
+
+
+def changes_spec(table: Table) -> dg.AssetSpec:
+    """The external asset that tells the days of a daily table whose inputs changed: one event a day and change."""
+    return dg.AssetSpec(
+        key=changes_key(table.name),
+        description=f"Days of {table.name} whose inputs changed. Each event says which table changed, and is answered"
+        " by building the day again.",
+        group_name=f"{table.domain}_{CHANGES}",
+        partitions_def=days_of(table),
+    )
+
+
+def changes_key(name: TableName) -> dg.AssetKey:
+    """`changes/silver/orders`."""
+    return dg.AssetKey([CHANGES, *name.key])
+
+
+def source_spec(table: Table, source: Source, *, first_day: date | None) -> dg.AssetSpec:
+    """The external asset that a bronze table reads: a table of a database, files of a folder, a path of an API.
+
+    Files belong to days, from `first_day` on; None: nobody knows of any.
+    """
     return dg.AssetSpec(
         key=source_key(table),
         description=f"What {table.name} is loaded from: {_object_of(table)} of the {source.kind} source.",
         group_name=f"{table.domain}_sources",
         kinds={_SOURCE_KINDS[source.kind]},
+        partitions_def=days_from(first_day) if first_day and isinstance(source, FilesSource) else None,
     )
 
 
@@ -64,9 +95,20 @@ def source_key(table: Table) -> dg.AssetKey:
     return dg.AssetKey(["source", table.load.source, _object_of(table)])
 
 
+def days_of(table: Table) -> dg.DailyPartitionsDefinition | None:
+    """The daily partitions of a table of a daily chain; None for every other."""
+    return days_from(table.window_start) if table.windowed and table.window_start else None
+
+
 def days_from(start: date) -> dg.DailyPartitionsDefinition:
-    """The daily partitions of a chain, UTC days from `start` on. Equal starts give equal definitions."""
-    return dg.DailyPartitionsDefinition(start_date=start.isoformat())
+    """The daily partitions of a chain, UTC days from `start` to today. Equal starts give equal definitions."""
+    # Dagster's own last day is yesterday; what came in today ought to be seen today.
+    return dg.DailyPartitionsDefinition(start_date=start.isoformat(), end_offset=1)
+
+
+def first_day(declarations: Mapping[TableName, Table], domain: str) -> date | None:
+    """The day that the first daily chain of a domain starts on."""
+    return min((t.window_start for t in declarations.values() if t.domain == domain and t.window_start), default=None)
 
 
 def pool_of(table: Table) -> str:

@@ -1,33 +1,38 @@
-"""What starts work by itself: a job and a nightly schedule for each domain, and a sensor on landing folders.
+"""What starts work by itself: a job and a nightly schedule for each domain, and the sensors, in one place.
 
-All are switched on. What the work is belongs to the assets.
+What the sensors look at is told in their own modules, what the work is by the assets.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import dagster as dg
 
-from lakehouse.orchestration import s3
+from lakehouse.orchestration.arrivals import landing_sensors
+from lakehouse.orchestration.changes import changes_sensor
+from lakehouse.orchestration.conditions import repairs
+from lakehouse.orchestration.model_graph import ModelGraph
+from lakehouse.orchestration.polls import poll_sensors
 from lakehouse.orchestration.specs import table_key
-from lakehouse.settings import FilesSource, Settings
-from lakehouse.tables import Layer, Table
-
-if TYPE_CHECKING:
-    from lakehouse.contracts import Declarations
-
-_LANDING_SECONDS = 30
+from lakehouse.orchestration.upkeep_tables import upkeep_groups
+from lakehouse.settings import Settings
+from lakehouse.tables import Layer, TableName
 
 
-def jobs(declarations: Declarations) -> list[dg.UnresolvedAssetJobDefinition]:
-    """`<domain>_bronze`: load what is new from every source of the domain."""
-    return [_bronze_job(domain) for domain in _domains(declarations)]
+def jobs(graph: ModelGraph) -> list[dg.UnresolvedAssetJobDefinition]:
+    """`<domain>_bronze`: load what is new from every source of the domain, and rebuild the undated models below."""
+    return [
+        dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.assets(*graph.keys(tables)),
+            description="Loads what is new from every source, and rebuilds the models without days that read it.",
+        )
+        for name, tables in _loads(graph).items()
+    ]
 
 
-def schedules(declarations: Declarations) -> list[dg.ScheduleDefinition]:
+def schedules(graph: ModelGraph) -> list[dg.ScheduleDefinition]:
     """Every night at 02:00 UTC, each domain's sources are loaded."""
     return [
         dg.ScheduleDefinition(
@@ -37,53 +42,35 @@ def schedules(declarations: Declarations) -> list[dg.ScheduleDefinition]:
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=f"Loads what is new into the bronze tables of {domain}.",
         )
-        for domain in _domains(declarations)
+        for domain in _domains(graph)
     ]
 
 
-def sensors(settings: Settings, declarations: Declarations) -> list[dg.SensorDefinition]:
-    """One sensor a table that is loaded from files."""
-    return [
-        _landing_sensor(settings, table)
-        for table in declarations.values()
-        if table.load and isinstance(settings.sources.get(table.load.source), FilesSource)
-    ]
+def sensors(settings: Settings, graph: ModelGraph) -> list[dg.SensorDefinition]:
+    """Of arriving files, of sources that are polled, and of changes with what answers them."""
+    known = _known_jobs(graph)
+    found = [*landing_sensors(settings, graph, known), *poll_sensors(settings, graph, known)]
+    if graph.parents:
+        found.append(changes_sensor(settings, graph, known))
+    if graph.daily:
+        daily = dg.AssetSelection.assets(*map(table_key, sorted(graph.daily)))
+        found.append(repairs(enabled=settings.automation.enabled, tables=daily))
+    return found
 
 
-def _bronze_job(domain: str) -> dg.UnresolvedAssetJobDefinition:
-    return dg.define_asset_job(
-        f"{domain}_bronze",
-        selection=dg.AssetSelection.groups(f"{domain}_{Layer.BRONZE.value}"),
-        description=f"Loads what is new into the bronze tables of {domain}.",
-    )
+def _loads(graph: ModelGraph) -> dict[str, frozenset[TableName]]:
+    """The tables of each load job, by its name."""
+    return {f"{domain}_bronze": graph.along_with(_bronze(graph, domain)) for domain in _domains(graph)}
 
 
-def _domains(declarations: Declarations) -> list[str]:
-    return sorted({table.domain for table in declarations.values() if table.name.layer is Layer.BRONZE})
+def _known_jobs(graph: ModelGraph) -> Mapping[str, frozenset[TableName]]:
+    """What a run of a whole job makes. Upkeep makes nothing."""
+    return {**dict.fromkeys(upkeep_groups(graph.declarations), frozenset[TableName]()), **_loads(graph)}
 
 
-def _landing_sensor(settings: Settings, table: Table) -> dg.SensorDefinition:
-    needed = s3.resource_keys(settings, table)
+def _domains(graph: ModelGraph) -> list[str]:
+    return sorted({table.domain for table in graph.declarations.values() if table.name.layer is Layer.BRONZE})
 
-    @dg.sensor(
-        name=f"{table.name.table}_landing",
-        asset_selection=dg.AssetSelection.assets(table_key(table.name)),
-        minimum_interval_seconds=_LANDING_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys=needed,
-        description=f"Loads {table.name} when files arrive or change in the landing folder.",
-    )
-    def landing(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        from lakehouse.sources import open_source
 
-        client = s3.client(context) if needed else None
-        arrived = open_source(settings, table, s3=client).read(None)
-        listing = hashlib.sha256(repr(arrived and arrived.reached).encode()).hexdigest()[:16]
-        if listing == context.cursor:
-            yield dg.SkipReason("no file arrived or changed")
-            return
-        context.update_cursor(listing)
-        # The key names the listing, so that a restarted daemon asks for no second run.
-        yield dg.RunRequest(run_key=f"{table.name}:{listing}")
-
-    return landing
+def _bronze(graph: ModelGraph, domain: str) -> list[TableName]:
+    return [name for name, table in graph.declarations.items() if name.layer is Layer.BRONZE and table.domain == domain]

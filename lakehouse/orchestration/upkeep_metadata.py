@@ -77,5 +77,6 @@ def _orphans(report: UpkeepReport) -> Iterator[tuple[str, Any]]:
     yield "lakehouse/orphans_found", done.found
     yield "lakehouse/orphans_removed", done.removed
     yield "lakehouse/orphan_bytes_removed", done.bytes_removed
-    if done.left:
-        yield "lakehouse/orphans_left", len(done.left)
+    for figure, count in (("left", len(done.left)), ("named", done.named), ("doubtful", done.doubtful)):
+        if count:
+            yield f"lakehouse/orphans_{figure}", count

@@ -1,25 +1,23 @@
 """When upkeep starts by itself: a schedule a group, whose tick asks for a run of each table that needs one.
 
-A tick reads metadata only, and changes nothing. What a table needs is decided in `lakehouse/upkeep/`.
+A tick reads metadata only, and changes nothing. Which tables need one is `upkeep_needs.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lakehouse.errors import LakehouseError, SettingsError, TableMissing
+from lakehouse.errors import SettingsError
+from lakehouse.orchestration.upkeep_needs import TABLE_TAG, needs, tables_of
 from lakehouse.orchestration.upkeep_tables import Target, upkeep_groups
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
-    from lakehouse.iceberg import Lake
 
-TABLE_TAG = "lakehouse/table"
 REASON_TAG = "lakehouse/upkeep"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -28,7 +26,6 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_LISTED_EVERY = timedelta(days=1)
 
 
 def upkeep_schedules(settings: Settings, declarations: Declarations) -> list[dg.ScheduleDefinition]:
@@ -71,63 +68,31 @@ def _requests(
     lake = Lake.open(settings)
     known = set(lake.names())
     there = [target for target in targets if target.name in known]
-    busy = _under_way(context.instance)
+    busy = tables_of(context.instance, _UNFINISHED)
     idle = [target for target in there if str(target.name) not in busy]
-    needs = _needs(settings, lake, idle)
-    for target, reason in needs.items():
+    found = needs(settings, lake, idle, context.instance)
+    for target, reason in found.now.items():
         yield dg.RunRequest(
             run_key=f"{target.name}:{context.scheduled_execution_time.isoformat()}",
             asset_selection=[target.key],
             tags={TABLE_TAG: str(target.name), REASON_TAG: reason},
         )
-    if not needs:
+    if not found.now:
         yield dg.SkipReason(
-            _nothing(looked_at=len(idle), busy=len(there) - len(idle), missing=len(targets) - len(there))
+            _nothing(
+                looked_at=len(idle) - len(found.later),
+                busy=len(there) - len(idle),
+                missing=len(targets) - len(there),
+                later=found.later,
+            )
         )
 
 
-def _needs(settings: Settings, lake: Lake, targets: Sequence[Target]) -> dict[Target, str]:
-    """Why a table needs upkeep, for those that do; what cannot be looked at is left to a run, which says why."""
-    from lakehouse.ledger import last_done
-    from lakehouse.upkeep import Action, policy_of
-    from lakehouse.upkeep.health import look_at
-    from lakehouse.upkeep.plan import plan_of
-
-    now = datetime.now(UTC)
-    listed = last_done(lake, Action.ORPHANS)
-    found: dict[Target, str] = {}
-    for target in targets:
-        try:
-            policy = policy_of(settings, lake, target.name)
-            look = look_at(lake, target.name, policy, now=now)
-        except TableMissing:
-            continue
-        except LakehouseError as error:
-            # Raises when it is the catalog that does not answer, not the table that is broken.
-            lake.exists(target.name)
-            found[target] = f"it cannot be looked at: {error.what}"
-            continue
-        plan = plan_of(look, policy)
-        reasons = [] if plan.nothing else list(plan.reasons)
-        # A table that was never listed is given a day: no file is old enough before.
-        since = listed.get(target.name, look.health.oldest_snapshot_at)
-        if since is not None and now - since >= _LISTED_EVERY:
-            reasons.append(f"orphaned files were not looked for since {since:%Y-%m-%d %H:%M}")
-        if reasons:
-            found[target] = "; ".join(reasons)
-    return found
-
-
-def _under_way(instance: dg.DagsterInstance) -> set[str]:
-    """The tables whose upkeep was asked for and has not ended: on a short clock a tick may come before it."""
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
-    return {run.tags[TABLE_TAG] for run in runs if TABLE_TAG in run.tags}
-
-
-def _nothing(*, looked_at: int, busy: int, missing: int) -> str:
+def _nothing(*, looked_at: int, busy: int, missing: int, later: Mapping[Target, str]) -> str:
     parts = [f"{looked_at} tables looked at, none has anything to do"]
     if busy:
         parts.append(f"upkeep of {busy} is under way")
     if missing:
         parts.append(f"{missing} are not there yet")
+    parts += (f"{target.name} is left for a day: {reason}" for target, reason in later.items())
     return "; ".join(parts)

@@ -4,7 +4,9 @@ A source yields Arrow tables of its own columns, with coordinates for each row, 
 must look like is decided at the door (`ingest/`), never here; a source does not know Iceberg.
 """
 
+from lakehouse.sources.arrivals import Arrival
+from lakehouse.sources.files import FilesReader
 from lakehouse.sources.open import open_source
 from lakehouse.sources.reader import Broken, Chunk, Extract, SourceColumn, SourceReader
 
-__all__ = ["Broken", "Chunk", "Extract", "SourceColumn", "SourceReader", "open_source"]
+__all__ = ["Arrival", "Broken", "Chunk", "Extract", "FilesReader", "SourceColumn", "SourceReader", "open_source"]

@@ -13,7 +13,7 @@ import gzip
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import takewhile
@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from lakehouse.errors import SourceChanged, SourceError, SourceRefused
 from lakehouse.settings import FilesSource, Settings
+from lakehouse.sources.arrivals import Arrival, day_of
 from lakehouse.sources.csv_lines import csv_lines
 from lakehouse.sources.json_lines import json_lines
 from lakehouse.sources.options import Options
@@ -35,7 +36,7 @@ from lakehouse.tables import Position, Table
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from lakehouse.storage import Store
+    from lakehouse.storage import Store, StoredObject
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
@@ -67,24 +68,35 @@ class FilesReader:
     def read(self, since: Position | None) -> Extract | None:
         """The files that are new or changed since; None if there are none. Raises SourceUnreachable."""
         known = self._known(since)
-        fresh = {path: signature for path, signature in self._files().items() if known.get(path) != signature}
+        fresh = {seen.path: _signature(seen) for seen in self._fresh(known)}
         if not fresh:
             return None
-        names = [column.name for column in self._table.columns]
+        names = [column.name for column in self._table.source_columns]
         chunks = (chunk for path, (_, version) in fresh.items() for chunk in self._chunks(path, names, version))
         return Extract(chunks, {"files": {**known, **fresh}})
 
+    def pending(self, since: Position | None) -> bool:
+        """Whether a file is new or changed since: the place is listed, no file is opened."""
+        return any(True for _ in self._fresh(self._known(since)))
+
+    def arrivals(self) -> list[Arrival]:
+        """Every file that is there, by path, with its day. Raises SourceUnreachable, SourceRefused."""
+        return [
+            Arrival(seen.path, seen.size, seen.version, day_of(seen.path, seen.modified), seen.modified)
+            for seen in self._files()
+        ]
+
     def columns(self) -> tuple[SourceColumn, ...]:
         """The columns of the last file's first chunk, with Arrow's types. Raises SourceChanged if there is no file."""
-        files = list(self._files().items())
+        files = list(self._files())
         if not files:
             raise SourceChanged(
                 f"no file below {self._store.root} matches {self._pattern!r}",
                 expected="at least one to sample",
                 remedy="Mend the pattern, or put a file there.",
             )
-        path, (_, version) = files[-1]
-        first = next(iter(self._chunks(path, None, version)), Chunk(pa.table({}), ""))
+        last = files[-1]
+        first = next(iter(self._chunks(last.path, None, last.version)), Chunk(pa.table({}), ""))
         return tuple(SourceColumn(field.name, str(field.type), nullable=True) for field in first.rows.schema)
 
     def _known(self, since: Position | None) -> dict[str, object]:
@@ -100,12 +112,15 @@ class FilesReader:
             remedy="The table was loaded from another kind of source before: drop it, or restore its contract.",
         )
 
-    def _files(self) -> dict[str, list[int | str]]:
-        """The position of every file there is, by path."""
+    def _fresh(self, known: Mapping[str, object]) -> Iterator[StoredObject]:
+        return (seen for seen in self._files() if known.get(seen.path) != _signature(seen))
+
+    def _files(self) -> Iterator[StoredObject]:
+        """Every file of the pattern, by path."""
         fixed = "".join(takewhile(lambda letter: letter not in _WILD, self._pattern))
         wanted = self._pattern.split("/")
         listed = self._store.list(fixed, deep="/" in self._pattern.removeprefix(fixed))
-        return {seen.path: [seen.size, seen.version] for seen in listed if _fits(seen.path.split("/"), wanted)}
+        return (seen for seen in listed if _fits(seen.path.split("/"), wanted))
 
     def _chunks(self, path: str, names: Sequence[str] | None, version: int | str) -> Iterator[Chunk]:
         """The chunks of one file. What cannot be read of it is one broken record; what came before stays."""
@@ -145,6 +160,11 @@ class FilesReader:
                 remedy="State `format` in the contract's load, or narrow the pattern.",
             )
         return kind
+
+
+def _signature(seen: StoredObject) -> list[int | str]:
+    """What a file is known by in a position."""
+    return [seen.size, seen.version]
 
 
 def _fits(path: Sequence[str], pattern: Sequence[str]) -> bool:

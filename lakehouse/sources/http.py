@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from lakehouse.errors import SourceChanged, SourceError
 from lakehouse.services.endpoints import http_url
 from lakehouse.settings import HttpSource, Settings
-from lakehouse.sources.http_client import Client
+from lakehouse.sources.http_client import BUDGET, Client
 from lakehouse.sources.json_lines import objects
 from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Chunk, Extract, SourceColumn
@@ -24,6 +24,7 @@ from lakehouse.tables import Position, Table
 
 _KNOWN = {"path", "records", "since", "watermark", "page", "next_page", "closed"}
 _MAX_PAGES = 10_000
+_ASKING = timedelta(seconds=10)
 
 
 class HttpReader:
@@ -48,7 +49,7 @@ class HttpReader:
         Raises SourceUnreachable, SourceRefused, and SourceChanged for a field that is missing.
         """
         last = self._last(since)
-        params = {} if last is None else {self._since: (last + timedelta(days=1)).isoformat()}
+        params = self._params(last)
         with self._client() as client:
             pages = list(self._pages(client, params))
             days = [self._day(client, record) for page in pages for record in page if isinstance(record, dict)]
@@ -69,6 +70,15 @@ class HttpReader:
             )
         return Extract(map(self._chunk, pages), {"watermark": latest.isoformat()}, sum(map(len, pages)))
 
+    def pending(self, since: Position | None) -> bool:
+        """Whether the API serves a record of a day after `since`: as many pages are asked for as it takes to meet one.
+
+        That is nearly always one page, for an API can only be asked by reading; there are few attempts, as the next
+        time to ask is soon. Raises SourceUnreachable, SourceRefused, SourceChanged.
+        """
+        with self._client(budget=_ASKING) as client:
+            return any(self._pages(client, self._params(self._last(since))))
+
     def columns(self) -> tuple[SourceColumn, ...]:
         """The fields of the first page's records."""
         with self._client() as client:
@@ -76,10 +86,13 @@ class HttpReader:
         rows = objects(((record, "") for record in page), None).rows
         return tuple(SourceColumn(name, "JSON", nullable=True) for name in rows.column_names)
 
-    def _client(self) -> Client:
+    def _params(self, last: date | None) -> dict[str, str]:
+        return {} if last is None else {self._since: (last + timedelta(days=1)).isoformat()}
+
+    def _client(self, budget: timedelta = BUDGET) -> Client:
         token = self._source.token
         base = http_url(self._settings, self._source.base_url)
-        return Client(self._name, base, token.get_secret_value() if token is not None else None)
+        return Client(self._name, base, token.get_secret_value() if token is not None else None, budget)
 
     def _pages(self, client: Client, params: dict[str, str]) -> Iterator[list[object]]:
         page, asked = "1", set[str]()
@@ -127,7 +140,7 @@ class HttpReader:
     def _require_columns(self, client: Client, pages: list[list[object]]) -> None:
         """A field that no record has is a change of the API; one that some lack is theirs, and the door's business."""
         fields = {name for page in pages for record in page if isinstance(record, dict) for name in record}
-        missing = [column.name for column in self._table.columns if column.name not in fields]
+        missing = [column.name for column in self._table.source_columns if column.name not in fields]
         if fields and missing:
             raise SourceChanged(
                 f"{client}: no record of {self._path} has {', '.join(map(repr, missing))}",
@@ -139,7 +152,7 @@ class HttpReader:
         # Coordinates are the day and not the page: pages shift as days are added.
         place = f"{self._name}:{self._path}"
         records = ((r, f"{place}#{r[self._watermark]}" if isinstance(r, dict) else place) for r in page)
-        return objects(records, [column.name for column in self._table.columns])
+        return objects(records, [column.name for column in self._table.source_columns])
 
     def _last(self, since: Position | None) -> date | None:
         if since is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Self
 
@@ -16,21 +17,25 @@ from lakehouse.sources.json_lines import parse
 
 ATTEMPTS = 6
 BUDGET = timedelta(minutes=2)
-"""How long one GET may take with all its attempts; a server that asks for a longer pause is unreachable."""
+"""How long one GET of a load may take with all its attempts; who asks for a longer pause is unreachable."""
 _TIMEOUT = 30.0
 _BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _DENIED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
 
 
 class Client:
-    """GETs JSON from one API. `name` is the source's, for errors; `token` is sent as a bearer token."""
+    """GETs JSON from one API. `name` is the source's, for errors; `token` is sent as a bearer token.
 
-    def __init__(self, name: str, base_url: str, token: str | None) -> None:
+    `budget` is how long one GET may take with all its attempts.
+    """
+
+    def __init__(self, name: str, base_url: str, token: str | None, budget: timedelta = BUDGET) -> None:
         headers = {"accept": "application/json", "user-agent": "lakehouse"}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        self._name = name
-        self._client = httpx.Client(base_url=base_url, headers=headers, timeout=_TIMEOUT, follow_redirects=True)
+        self._name, self._budget = name, budget
+        timeout = min(_TIMEOUT, budget.total_seconds())
+        self._client = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, follow_redirects=True)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -52,7 +57,8 @@ class Client:
         404.
         """
         try:
-            for attempt in stamina.retry_context(on=_pause, attempts=ATTEMPTS, timeout=BUDGET, wait_max=20.0):
+            pause = partial(_pause, budget=self._budget)
+            for attempt in stamina.retry_context(on=pause, attempts=ATTEMPTS, timeout=self._budget, wait_max=20.0):
                 with attempt:
                     response = self._client.get(path, params=dict(params)).raise_for_status()
         except httpx.HTTPStatusError as error:
@@ -88,7 +94,7 @@ class Client:
             ) from None
 
 
-def _pause(error: Exception) -> bool | float:
+def _pause(error: Exception, budget: timedelta) -> bool | float:
     """Whether to try again, or after how many seconds, for stamina."""
     if isinstance(error, httpx.HTTPStatusError):
         status = error.response.status_code
@@ -97,7 +103,7 @@ def _pause(error: Exception) -> bool | float:
         asked = _retry_after(error.response.headers.get("retry-after"))
         if asked is None:
             return True
-        return asked if asked <= BUDGET.total_seconds() else False
+        return asked if asked <= budget.total_seconds() else False
     return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 

@@ -60,17 +60,35 @@ class PostgresReader:
         if low is not None and bound <= low:
             return None
         watermark = self._watermark_column(available, address)
-        interval, unplaced = self._interval(low, bound), f"{quote(watermark.name)} is null"
+        interval = self._interval(low, bound)
         with ExitStack() as stack:
             stream = stack.enter_context(closing(Stream(address)))
             expected = stream.number(f"select count(*) from {self._relation.sql} where {interval}")
             nulls = self._count_nulls(stream, watermark)
             if not expected and (since is not None or not nulls):
                 return None
-            chunks = self._chunks(stack.pop_all(), stream, declared, interval, unplaced if nulls else None)
+            chunks = self._chunks(stack.pop_all(), stream, declared, interval, self._unplaced if nulls else None)
             # The first step enters the generator: from then on it closes the snapshot, even if nobody reads on.
             next(chunks)
         return Extract(chunks, {"watermark": _text(bound)}, expected + nulls)
+
+    def pending(self, since: Position | None) -> bool:
+        """Whether a row lies between `since` and the bound, which is taken as a read takes it.
+
+        One EXISTS, which an index on the watermark answers without a look at the table. Raises SourceChanged,
+        SourceUnreachable, SourceRefused, SourceError.
+        """
+        address = self._address()
+        low = _low(since, address)
+        with catalogue(address) as connection:
+            bound = watermark_bound(connection, address, self._clock)
+            if low is not None and bound <= low:
+                return False
+            # Rows without a watermark are handed over by the first read, and later beside others only.
+            unplaced = f" or {self._unplaced}" if since is None else ""
+            found = f"select exists (select from {self._relation.sql} where ({self._interval(low, bound)}){unplaced})"
+            row = connection.execute(found.encode()).fetchone()
+        return bool(row and row[0])
 
     def columns(self) -> tuple[SourceColumn, ...]:
         """The table's columns, from PostgreSQL's catalogue."""
@@ -94,7 +112,7 @@ class PostgresReader:
         return found
 
     def _declared(self, available: dict[str, CatalogColumn], address: Address) -> tuple[CatalogColumn, ...]:
-        names = [column.name for column in self._table.columns]
+        names = [column.name for column in self._table.source_columns]
         missing = [name for name in [*names, self._watermark] if name not in available]
         if missing:
             raise SourceChanged(
@@ -116,6 +134,10 @@ class PostgresReader:
             )
         return column
 
+    @property
+    def _unplaced(self) -> str:
+        return f"{quote(self._watermark)} is null"
+
     def _interval(self, low: datetime | None, bound: datetime) -> str:
         column = quote(self._watermark)
         below = f"{column} < {literal(_text(bound))}::timestamptz"
@@ -124,7 +146,7 @@ class PostgresReader:
     def _count_nulls(self, stream: Stream, watermark: CatalogColumn) -> int:
         if not watermark.nullable:
             return 0
-        return stream.number(f"select count(*) from {self._relation.sql} where {quote(watermark.name)} is null")
+        return stream.number(f"select count(*) from {self._relation.sql} where {self._unplaced}")
 
     def _chunks(
         self, owned: ExitStack, stream: Stream, declared: tuple[CatalogColumn, ...], interval: str, unplaced: str | None

@@ -89,6 +89,13 @@ class SourceReader(Protocol):
         """What has come after `since` (None: everything), or None if nothing has."""
         ...
 
+    def pending(self, since: Position | None) -> bool:
+        """Whether `read(since)` would have something now; asked every few seconds, so no more is read than it takes.
+
+        True is no promise that a load succeeds: whether the source still fits the contract is `read`'s to say.
+        """
+        ...
+
     def columns(self) -> tuple[SourceColumn, ...]:
         """What the source offers: from its catalogue, or from a sample where it has none."""
         ...

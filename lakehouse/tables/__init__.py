@@ -3,7 +3,9 @@
 No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`). All of it is frozen and comparable.
 """
 
+from lakehouse.tables.business_day import BusinessDay
 from lakehouse.tables.column import METADATA_COLUMNS, Column
+from lakehouse.tables.follow import Follow, Reach
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
 from lakehouse.tables.progress import Position
@@ -14,13 +16,16 @@ from lakehouse.tables.window import Window
 __all__ = [
     "METADATA_COLUMNS",
     "Bound",
+    "BusinessDay",
     "Column",
     "Comparison",
     "Evolution",
+    "Follow",
     "Layer",
     "LoadPolicy",
     "PartitionField",
     "Position",
+    "Reach",
     "Rule",
     "RuleKind",
     "Severity",

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
+from lakehouse.tables.business_day import BusinessDay
 from lakehouse.tables.column import METADATA_COLUMNS, Column
+from lakehouse.tables.follow import Follow
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
 from lakehouse.tables.rule import Rule, TableRule
@@ -27,6 +29,7 @@ class Table:
 
     `window_column` is the date or timestamp column of a daily chain: the event day, fixed at a row's birth, that the
     table is partitioned by (as an Iceberg day partition and as a Dagster daily partition from `window_start`).
+    `business_day` says how a load computes it, where it is not the source's: only of a bronze table.
     `file` is the contract it was compiled from. `drop` names columns to remove from the Iceberg table; a column that
     the contract merely lost stays there, NULL in new rows.
     """
@@ -43,6 +46,9 @@ class Table:
     sort_by: tuple[str, ...] = ()
     window_column: str | None = None
     window_start: date | None = None
+    business_day: BusinessDay | None = None
+    follows: tuple[Follow, ...] = ()
+    """Of a windowed table: which of its days a change in another table touches, where that is not plain."""
     load: LoadPolicy | None = None
     strategy: Strategy = Strategy.REPLACE
     rules: tuple[Rule, ...] = ()
@@ -57,6 +63,12 @@ class Table:
     def stored_columns(self) -> tuple[Column, ...]:
         """The columns of the Iceberg table: those declared, and in bronze the metadata columns behind them."""
         return (*self.columns, *METADATA_COLUMNS) if self.name.layer is Layer.BRONZE else self.columns
+
+    @property
+    def source_columns(self) -> tuple[Column, ...]:
+        """The columns that a load asks its source for: those declared, but the one that it computes itself."""
+        derived = self.window_column if self.business_day is not None else None
+        return tuple(column for column in self.columns if column.name != derived)
 
     @property
     def personal_columns(self) -> frozenset[str]:

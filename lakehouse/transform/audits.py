@@ -15,13 +15,17 @@ from lakehouse.transform.manifest import Manifest, Test
 
 if TYPE_CHECKING:
     from lakehouse.quality.gate import Gate
+    from lakehouse.transform.attribution import Blame
 
 
 class Audits:
-    """What the gate found while a build ran, by unique id of the test that asked. Findings never leave this process."""
+    """What the gate found while a build ran, by unique id of the test that asked. Findings never leave this process.
 
-    def __init__(self, gate: Gate | None, manifest: Manifest, branch: str) -> None:
-        self._gate, self._manifest, self._branch = gate, manifest, branch
+    With `blame`, a table of which only some days are bad does not keep dbt from what reads it.
+    """
+
+    def __init__(self, gate: Gate | None, manifest: Manifest, branch: str, blame: Blame | None = None) -> None:
+        self._gate, self._manifest, self._branch, self._blame = gate, manifest, branch, blame
         self._findings: dict[str, tuple[Finding, ...]] = {}
         self._missing: set[str] = set()
 
@@ -32,13 +36,14 @@ class Audits:
         """
         try:
             findings = self._judged(unique_id)
+            broken = self._blocking(findings)
         except TableMissing:
             self._missing.add(unique_id)
             return {"error": None, "broken": 0}
         except LakehouseError as error:
             return {"error": error_values(error)}
         self._findings[unique_id] = findings
-        return {"error": None, "broken": sum(finding.blocks for finding in findings)}
+        return {"error": None, "broken": broken}
 
     def finished(self, node: RawNode, test: Test) -> TestFinished:
         """A test's event. Of an audit it is the findings that count, not what dbt made of the answer.
@@ -65,6 +70,15 @@ class Audits:
             message=message,
             findings=findings,
         )
+
+    def _blocking(self, findings: tuple[Finding, ...]) -> int:
+        """How many broken rules keep dbt from what reads the table."""
+        broken = sum(finding.blocks for finding in findings)
+        if self._blame is None or not findings:
+            return broken
+        name = findings[0].table
+        self._blame.take(name, findings)
+        return 0 if self._blame.excuses(name, self._manifest) else broken
 
     def _judged(self, unique_id: str) -> tuple[Finding, ...]:
         test = self._manifest.tests.get(unique_id)

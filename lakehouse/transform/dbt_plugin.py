@@ -18,13 +18,17 @@ from dbt.adapters.duckdb.utils import TargetConfig
 from dbt_common.exceptions import DbtRuntimeError
 from duckdb import DuckDBPyConnection
 
+from lakehouse.changes.edges import Edge, is_reader
 from lakehouse.contracts import Declarations, read_tables
 from lakehouse.errors import LakehouseError, TransformError
 from lakehouse.iceberg import Commit, Lake
 from lakehouse.iceberg.duck import prepare, register
 from lakehouse.settings import Settings, load_settings
-from lakehouse.tables import Layer, TableName, Window
+from lakehouse.tables import Layer, Table, TableName, Window
 from lakehouse.transform.events import error_of
+from lakehouse.transform.folders import manifest_path
+from lakehouse.transform.follow import edges_in
+from lakehouse.transform.manifest import Manifest
 from lakehouse.transform.write import MAIN, save_view, write_model
 
 
@@ -51,6 +55,15 @@ class Run:
     def declarations(self) -> Declarations:
         """The contracts, read once."""
         return read_tables(self.settings.defs)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What was compiled before dbt was started, read once."""
+        return Manifest.read(manifest_path(self.settings))
+
+    def edges(self, table: Table) -> tuple[Edge, ...]:
+        """What a table follows; nothing of one that is computed as a whole."""
+        return edges_in(self.manifest, table, self.declarations) if is_reader(table) else ()
 
 
 _current: Run | None = None
@@ -127,13 +140,21 @@ class Plugin(BasePlugin):
         run = self._run
         with self._lock:
             declared = run.declarations[table]
+            edges = run.edges(declared)
         if not run.run_key:
             raise TransformError(
                 f"{table} is to be written outside a run", remedy="Materialize it with `lakehouse` or in Dagster."
             )
         connection = self._opened()
         commit = write_model(
-            run.lake, connection, declared, sql, window=run.window, branch=run.branch, run_key=run.run_key
+            run.lake,
+            connection,
+            declared,
+            sql,
+            window=run.window,
+            branch=run.branch,
+            run_key=run.run_key,
+            edges=edges,
         )
         with self._lock, connection.cursor() as cursor:
             register(cursor, run.lake, at=run.branch, tables=[table])

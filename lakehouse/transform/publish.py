@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from lakehouse.errors import AuditFailed, PublishConflict
 from lakehouse.iceberg import Commit, Lake, read_by
@@ -16,15 +17,22 @@ from lakehouse.tables import TableName
 from lakehouse.transform.events import Event, ModelFinished, Status, TestFinished
 from lakehouse.transform.manifest import Manifest, Test
 
+if TYPE_CHECKING:
+    from lakehouse.transform.attribution import Blame, Days
+
 _SAID = {Status.FAIL: "failed", Status.ERROR: "could not be run"}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to publish, parents first, and what is held back on the branch with the reason of each."""
+    """What to publish, parents first, and what is held back on the branch with the reason of each.
+
+    `days`: tables of `publish` that are published in part, or beside what is, each with its days that are held.
+    """
 
     publish: tuple[TableName, ...] = ()
     hold: Mapping[TableName, str] = field(default_factory=dict)
+    days: Mapping[TableName, Days] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,12 +48,17 @@ class Publication:
     refused: Mapping[TableName, AuditFailed]
 
 
-def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
+PublishDays = Callable[[Mapping[TableName, Commit]], Commit]
+"""Publishes a table without some of its days, given what has become visible of its parents."""
+
+
+def decide(events: Iterable[Event], manifest: Manifest, blame: Blame | None = None) -> Decision:
     """Publish every table that was written, whose blocking tests all passed, and that needs nothing that is held.
 
     It needs what its SQL reads, and what a blocking test of its own reads: it passed beside rows that nobody sees.
     A failed test counts against the model that it is declared on; if that one is not of this build, against every model
     of the build that the test reads. A blocking test that did not report counts as failed: no news is not good news.
+    Where `blame` knows which days of a table are bad, only these are held, of it and of the daily tables that read it.
     """
     events = list(events)
     built = {event.unique_id: event for event in events if isinstance(event, ModelFinished)}
@@ -55,17 +68,21 @@ def decide(events: Iterable[Event], manifest: Manifest) -> Decision:
         outcome = outcomes.get(test.unique_id)
         blamed = (test.owner,) if test.owner in built else tuple(name for name in test.models if name in built)
         reason = _objection(test, outcome, expected=test.owner in built and not test.unit)
+        if reason is not None and outcome is not None and blame is not None:
+            reason = _without_days(reason, outcome, manifest, blame)
         if reason is not None:
             bad.update((model, reason) for model in blamed)
     for unique_id, event in built.items():
         if event.status is not Status.SUCCESS:
             bad.setdefault(unique_id, f"{event.name} was not written")
     order = manifest.in_order(built)
+    days = _days(order, manifest, blame, bad) if blame is not None else {}
     while further := _drawn_in(order, bad, manifest):
         bad |= further
     tables = [(unique_id, event.table) for unique_id in order if (event := built[unique_id]).status is Status.SUCCESS]
     publish = tuple(table for unique_id, table in tables if table is not None and unique_id not in bad)
-    return Decision(publish, {table: bad[unique_id] for unique_id, table in tables if table and unique_id in bad})
+    hold = {table: bad[unique_id] for unique_id, table in tables if table and unique_id in bad}
+    return Decision(publish, hold, {table: days[table] for table in publish if table in days})
 
 
 def audited_snapshots(events: Iterable[Event]) -> dict[TableName, frozenset[int | None]]:
@@ -80,21 +97,23 @@ def audited_snapshots(events: Iterable[Event]) -> dict[TableName, frozenset[int 
     return {name: frozenset(snapshots) for name, snapshots in found.items()}
 
 
-def publish_models(
+def publish_models(  # noqa: PLR0913, PLR0917  (what is published, and what was found out about it)
     lake: Lake,
     names: Sequence[TableName],
     branch: str,
     audited: Mapping[TableName, frozenset[int | None]],
     judge: Callable[[TableName], Iterable[Finding]] | None = None,
+    by_days: Mapping[TableName, PublishDays] | None = None,
 ) -> Publication:
     """Make the branch of each table its main, in this order, parents first.
 
     Publication is atomic per table. A table of `audited` is published only if its branch stands at the one snapshot
     that was judged. Appends that are put on top of a main that moved are judged once more, by `judge`; without it such
     a branch is a conflict. A child is published only if each parent of `names` became visible as the very snapshot that
-    the child read. What main's movement or a finding forbids is told, not raised. Raises BranchMissing, CommitConflict,
-    and what `judge` raises.
+    the child read. Tables of which days are held are published by what `by_days` has for them. What main's movement or
+    a finding forbids is told, not raised. Raises BranchMissing, CommitConflict, and what `judge` raises.
     """
+    parts = by_days or {}
     commits: dict[TableName, Commit] = {}
     conflicts: dict[TableName, PublishConflict] = {}
     refused: dict[TableName, AuditFailed] = {}
@@ -103,9 +122,13 @@ def publish_models(
         try:
             for parent, snapshot_id in read_by(lake, name, branch).items():
                 _refuse_with(name, parent, refused)
-                _check_parent(name, parent, snapshot_id, commits, conflicts)
+                if parent in conflicts or parent not in parts:
+                    _check_parent(name, parent, snapshot_id, commits, conflicts)
             judged = _judged(name, branch, audited.get(name))
-            commits[name] = lake.table(name).publish(branch, audit=again, judged=judged)
+            if name in parts:
+                commits[name] = parts[name](commits)
+            else:
+                commits[name] = lake.table(name).publish(branch, audit=again, judged=judged)
         except PublishConflict as error:
             conflicts[name] = error
         except AuditFailed as error:
@@ -179,12 +202,51 @@ def _objection(test: Test, outcome: TestFinished | None, *, expected: bool) -> s
     return f"test {test.name} {_SAID[outcome.status]}{found}{why}"
 
 
-def _drawn_in(order: Iterable[str], bad: Mapping[str, str], manifest: Manifest) -> dict[str, str]:
-    """Models that are held because of what is: they read it, or a blocking test of theirs was good only beside it."""
+def _without_days(reason: str, outcome: TestFinished, manifest: Manifest, blame: Blame) -> str | None:
+    """An objection of an audit, if it is one against all days of its table; None if some are good."""
+    name = outcome.findings[0].table if outcome.findings else None
+    if name is None or outcome.status is not Status.FAIL:
+        return reason
+    if blame.excuses(name, manifest):
+        return None
+    remark = blame.remark(name)
+    return f"{reason} ({remark})" if remark else reason
+
+
+def _days(order: Iterable[str], manifest: Manifest, blame: Blame, bad: dict[str, str]) -> dict[TableName, Days]:
+    """The tables with bad days, and what reads them; what cannot be published by days gets into `bad`."""
+    found: dict[TableName, Days] = {}
+    beside = _read_by_rules(manifest)
+    for unique_id in order:
+        name = manifest.models[unique_id].table
+        if name is None:
+            continue
+        others = (manifest.models[other].table for other in beside.get(unique_id, ()))
+        read = sorted({*manifest.parents(name), *(other for other in others if other is not None)} & found.keys())
+        if not read and not blame.own(name):
+            continue
+        held = blame.days(name, manifest)
+        if not blame.by_days(name):
+            bad.setdefault(unique_id, f"it or a rule of it reads {read[0]}, of which days are held")
+        elif set(blame.window.days) <= held.keys():
+            bad.setdefault(unique_id, "; ".join(dict.fromkeys(held.values())))
+        else:
+            found[name] = held
+    return found
+
+
+def _read_by_rules(manifest: Manifest) -> Mapping[str, set[str]]:
+    """What the blocking tests of each model read."""
     beside: dict[str, set[str]] = {}
     for test in manifest.tests.values():
         if test.owner is not None and test.blocking and not test.unit:
             beside.setdefault(test.owner, set()).update(test.models)
+    return beside
+
+
+def _drawn_in(order: Iterable[str], bad: Mapping[str, str], manifest: Manifest) -> dict[str, str]:
+    """Models that are held because of what is: they read it, or a blocking test of theirs was good only beside it."""
+    beside = _read_by_rules(manifest)
     further: dict[str, str] = {}
     for unique_id in order:
         held = {**bad, **further}

@@ -26,6 +26,7 @@ from lakehouse.transform.source_line import source_line
 
 if TYPE_CHECKING:
     from lakehouse.quality.gate import Gate
+    from lakehouse.transform.attribution import Blame
 
 _KEPT_RUNS = 20
 _TABLE = re.compile(rf"(?P<before>@|\d*\+)?(?P<name>(?:{'|'.join(Layer)}|staging)\.\w+)(?P<after>\+\d*)?")
@@ -40,6 +41,7 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
     branch: str = "main",
     run_key: str,
     gate: Gate | None = None,
+    blame: Blame | None = None,
     command: str = "build",
     unit_tests: bool = False,
 ) -> Generator[Event, None, None]:
@@ -47,9 +49,10 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
 
     `select` holds names of tables (`silver.orders`, `+gold.fct_orders`) or any selector of dbt's; nothing selects all.
     Models are written to `branch` under `run_key`, and read this branch where a table has it. The contracts' rules are
-    judged by `gate` on that branch, between a table and what reads it; without one, every audit is an error. `command`
-    is a command of dbt that runs nodes: build, run (which audits nothing), test. Unit tests check code, not data: a
-    build of data leaves them out.
+    judged by `gate` on that branch, between a table and what reads it; without one, every audit is an error. With
+    `blame`, a table of which some days are bad does not keep what reads it from being built. `command` is a command of
+    dbt that runs nodes: build, run (which audits nothing), test. Unit tests check code, not data: a build of data
+    leaves them out.
     Closing the generator kills dbt and all it started. After the last event, the error of the first model that failed
     is raised: TransformError naming file and line, SchemaMismatch, or what the commit raised. Raises what `parse` does.
     A `run_key` names one piece of work on a table: another window needs another key.
@@ -60,7 +63,7 @@ def build(  # noqa: PLR0913  (each is a choice of the run's)
     arguments = [*_arguments(settings, folder, command), *_selection(select, window, manifest)]
     if command in {"build", "test"} and not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]
-    audits = Audits(gate, manifest, branch)
+    audits = Audits(gate, manifest, branch, blame)
     counts: Counter[Status] = Counter()
     first: LakehouseError | None = None
     trouble, ended, log = None, False, folder / "stderr.log"

@@ -1,7 +1,8 @@
 """One model's rows into its Iceberg table: compiled SQL on DuckDB, cast to the contract, streamed to the writer.
 
 Knows no dbt: SQL that reads the lake's tables by name is enough. Which SQL, when, and on which branch is the caller's
-choice.
+choice. The rows of a daily table say how far they have followed what they were computed from; what that means is
+`changes/`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from collections.abc import Iterator, Sequence
 import duckdb
 import pyarrow as pa
 
+from lakehouse.changes.advance import advanced
+from lakehouse.changes.edges import Edge
 from lakehouse.errors import SchemaMismatch, TransformError
 from lakehouse.iceberg import Commit, Lake, read_summary, snapshots_read
+from lakehouse.iceberg.commits.intent import Promise
 from lakehouse.tables import Column, Strategy, Table, Window
 from lakehouse.tables.sql import quote
 from lakehouse.tables.types import duckdb_type
@@ -30,29 +34,38 @@ def write_model(  # noqa: PLR0913  (each says something about one write)
     window: Window | None,
     branch: str,
     run_key: str,
+    edges: Sequence[Edge] = (),
 ) -> Commit:
     """Run `sql` and let its rows enter the table by the contract's strategy, as one commit on `branch`.
 
     The table and the branch are made when missing. `window` counts for the strategy `overwrite` only: these days are
-    replaced, or the whole table when None. The commit names the snapshots that the SQL read. Runs on a cursor of its
-    own, so that models may be written side by side on one connection. Raises SchemaMismatch when the columns are not
-    the contract's or a required one holds NULL, TransformError when the SQL fails, and what LakeTable.append and
-    LakeTable.overwrite raise.
+    replaced, or the whole table when None. The commit names the snapshots that the SQL read, and says how far the table
+    has followed its `edges` (none: it is computed as a whole). Runs on a cursor of its own, so that models may be
+    written side by side on one connection. Raises SchemaMismatch when the columns are not the contract's or a required
+    one holds NULL, TransformError when the SQL fails, and what LakeTable.append and LakeTable.overwrite raise.
     """
     cursor = connection.cursor()
     try:
         query = _conformed(table, sql, describe(cursor, str(table.name), sql))
         # What the connection's views are pinned to is what will be read, whatever happens to the tables meanwhile.
-        read = read_summary(snapshots_read(cursor, lake, query))
+        read = snapshots_read(cursor, lake, query)
         target = lake.create(table)
         if branch != MAIN:
             target.create_branch(branch)
+        scope = window if table.strategy is Strategy.OVERWRITE else None
+        progress, expected = advanced(lake, cursor, edges, window=scope, read=read, branch=branch)
+        promise: Promise = {
+            "run_key": run_key,
+            "branch": branch,
+            "summary": read_summary(read),
+            "progress": progress,
+            "expected_progress": expected,
+        }
         reader = _started(cursor, table, query)
         rows = pa.RecordBatchReader.from_batches(reader.schema, _checked(reader, table))
         if table.strategy is Strategy.APPEND:
-            return target.append(rows, run_key=run_key, branch=branch, summary=read)
-        scope = window if table.strategy is Strategy.OVERWRITE else None
-        return target.overwrite(rows, where=scope, run_key=run_key, branch=branch, summary=read)
+            return target.append(rows, **promise)
+        return target.overwrite(rows, where=scope, **promise)
     finally:
         cursor.close()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lakehouse.errors import LakehouseError
-from lakehouse.iceberg import Compaction, Expiry, Lake, held_for_consumers
+from lakehouse.iceberg import Compaction, Expiry, Lake, Neighbours, held_for_consumers
 from lakehouse.settings import Settings
 from lakehouse.storage import Store
 from lakehouse.storage.open import open_store
@@ -136,12 +136,17 @@ class _Work:
             return
         pace = CompactionPace(self.say, self.plan.bytes)
         with engine(self.settings) as duck:
-            done = self.lake.table(self.name).compact([group.files for group in groups], connection=duck, progress=pace)
-        self.compaction = done
+            done = self.compaction = self.lake.table(self.name).compact(
+                [group.files for group in groups], connection=duck, progress=pace, so_far=self.compacted
+            )
         self.say(
             f"{self.name}: {counted(done.files_before, 'file')} of {size(done.bytes_before)} became "
             f"{done.files_after:,} of {size(done.bytes_after)}, {counted(done.rows, 'row')} proved equal"
         )
+
+    def compacted(self, so_far: Compaction) -> None:
+        """Remember what is committed: should the rest fail, it stays."""
+        self.compaction = so_far
 
     def expire(self) -> None:
         """Remove snapshots and refs that are old enough, and the files that only they named."""
@@ -173,8 +178,15 @@ class _Work:
             now=self.time,
             run_id=self.run_id,
             dry_run=self.dry_run,
+            neighbours=Neighbours(self.settings.state / "upkeep" / "places.json"),
+            so_far=self.swept,
         )
         self.say(
             f"{self.name}: {counted(found.found, 'orphaned file')} of {size(found.bytes_found)}, "
-            f"{found.sighted_new:,} seen for the first time, {found.removed:,} removed"
+            f"{found.sighted_new:,} seen for the first time, {found.removed:,} removed, "
+            f"{found.named:,} committed meanwhile, {found.doubtful:,} doubtful"
         )
+
+    def swept(self, so_far: OrphanSweep) -> None:
+        """Remember what is removed, though the rest failed."""
+        self.orphans = so_far

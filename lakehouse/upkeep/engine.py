@@ -1,4 +1,4 @@
-"""The DuckDB that rewrites files: little memory, and a folder of its own to spill to.
+"""The DuckDB that rewrites files: little memory, and a folder of its own to spill to (`spill.py`).
 
 What is asked of it does not belong here.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
 
 import duckdb
 
 from lakehouse.iceberg import connect
 from lakehouse.settings import Settings
-from lakehouse.storage import make_room
 from lakehouse.tables.sql import literal
+from lakehouse.upkeep.spill import spill_folder
 
 _MB_A_THREAD = 250
 """Each thread holds a row group while it is encoded, and as much again while it is read."""
@@ -28,11 +27,9 @@ def engine(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     It spills into the state folder: two connections must not share such a folder. Raises StateError when nothing can be
     written there, ServiceError.
     """
-    room = make_room(settings.state / "upkeep")
     threads = max(1, min(os.cpu_count() or 1, settings.upkeep.memory_mb // _MB_A_THREAD))
-    # What another process left behind is not ours to judge: it may still run.
-    with TemporaryDirectory(prefix="spill-", dir=room, ignore_cleanup_errors=True) as folder, connect(settings) as duck:
+    with spill_folder(settings.state / "upkeep") as folder, connect(settings) as duck:
         duck.execute(f"SET memory_limit = '{settings.upkeep.memory_mb}MB'")
-        duck.execute(f"SET temp_directory = {literal(folder)}")
+        duck.execute(f"SET temp_directory = {literal(str(folder))}")
         duck.execute(f"SET threads = {threads}")
         yield duck

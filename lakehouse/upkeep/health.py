@@ -53,8 +53,8 @@ def health(lake: Lake, name: TableName, policy: Policy, *, now: datetime) -> Hea
 
 
 def look_at(lake: Lake, name: TableName, policy: Policy, *, now: datetime) -> Look:
-    """Look at a table: each of its manifests is read once. Raises TableMissing, CatalogError."""
-    table = lake.table(name)
+    """Look at a table: its metadata and each of its manifests are read once. Raises TableMissing, CatalogError."""
+    table = lake.look(name)
     files, manifests, holdings = table.live_files(), table.manifests(), table.holdings()
     expiry = table.plan_expiry(now=now, audits_kept_for=policy.audits_kept_for)
     if expiry.snapshots:

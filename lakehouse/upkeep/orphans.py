@@ -8,17 +8,16 @@ our own, unchanged and still not named. A writer must commit what it has written
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self
 
 import structlog
 
 from lakehouse.errors import LakehouseError, SettingsError
-from lakehouse.iceberg import Lake, Orphan, Sweep
-from lakehouse.ledger import OrphanLog, OrphanRecord, sightings
+from lakehouse.iceberg import Lake, Neighbours, Orphan, Sweep
+from lakehouse.ledger import OrphanLog, OrphanRecord, Sighting, sightings
 from lakehouse.storage import Store
 from lakehouse.storage.digests import Digests
 from lakehouse.tables import TableName
@@ -55,12 +54,22 @@ class OrphanSweep:
 
 
 def sweep_orphans(  # noqa: PLR0913  (each is named)
-    lake: Lake, name: TableName, store: Store, *, safe_age: timedelta, now: datetime, run_id: str, dry_run: bool = False
+    lake: Lake,
+    name: TableName,
+    store: Store,
+    *,
+    safe_age: timedelta,
+    now: datetime,
+    run_id: str,
+    dry_run: bool = False,
+    neighbours: Neighbours | None = None,
+    so_far: Callable[[OrphanSweep], None] | None = None,
 ) -> OrphanSweep:
     """Look for files of a table that nothing names, remember them in `ops.orphans`, remove those that are due.
 
-    `store` holds the warehouse. Raises SettingsError for a `safe_age` below an hour, TableMissing, CommitError when
-    the folders are not this table's alone, StateError, CatalogError, SourceUnreachable and SourceRefused.
+    A sweep that fails on its way tells `so_far` what it did until then. `store` holds the warehouse, `neighbours` as in
+    `LakeTable.sweep`. Raises SettingsError for a `safe_age` below an hour, TableMissing, CommitError when the folders
+    are not this table's alone, StateError, CatalogError, SourceUnreachable and SourceRefused.
     """
     if safe_age < FLOOR:
         raise SettingsError(
@@ -69,14 +78,16 @@ def sweep_orphans(  # noqa: PLR0913  (each is named)
             found=str(safe_age),
             remedy="Set a longer safe age (upkeep.orphan_age_hours); it must exceed the longest run of any writer.",
         )
-    sweep = lake.table(name).sweep(store)
-    memory = _Memory.of(sightings(lake, name), until=now - safe_age)
+    sweep = lake.table(name).sweep(store, neighbours)
+    memory = _Memory(sightings(lake, name, until=now - safe_age))
     with OrphanLog() as log:
         work = _Work(sweep, memory, log, now, run_id, dry_run=dry_run)
         record = partial(log.record, lake, run_key=f"orphans-{name}-{run_id}-{now.isoformat()}")
         try:
             work.through(sweep.find(older_than=safe_age, now=now))
         except LakehouseError:
+            if so_far is not None:
+                so_far(work.done())
             # What was removed before the storage or the catalog failed is told, too.
             if not dry_run:
                 record()
@@ -91,24 +102,18 @@ def sweep_orphans(  # noqa: PLR0913  (each is named)
 class _Memory:
     """What earlier sweeps have sighted: each file as it was then, by path, size and version."""
 
-    def __init__(self) -> None:
-        self._any, self._long_ago = Digests(), Digests()
-
-    @classmethod
-    def of(cls, records: Iterable[OrphanRecord], *, until: datetime) -> Self:
-        made = cls()
-        for record in records:
-            text = _as_it_is(record.path, record.bytes, record.version)
-            made._any.add(text)
-            if record.seen_at <= until:
-                made._long_ago.add(text)
-        return made
-
-    def knows(self, orphan: Orphan) -> bool:
-        return _as_it_is(orphan.path, orphan.size, orphan.version) in self._any
+    def __init__(self, seen: Iterable[Sighting]) -> None:
+        self._lately, self._long_ago = Digests(), Digests()
+        for path, size, version, long_ago in seen:
+            (self._long_ago if long_ago else self._lately).add(_as_it_is(path, size, version))
 
     def due(self, orphan: Orphan) -> bool:
+        """Whether it was sighted long ago."""
         return _as_it_is(orphan.path, orphan.size, orphan.version) in self._long_ago
+
+    def waits(self, orphan: Orphan) -> bool:
+        """Whether it was sighted, and is not due."""
+        return _as_it_is(orphan.path, orphan.size, orphan.version) in self._lately
 
 
 def _as_it_is(path: str, size: int, version: int | str) -> str:
@@ -136,7 +141,7 @@ class _Work:
                 if len(due) == _TOGETHER:
                     self._remove(due)
                     due = []
-            elif not self._memory.knows(orphan):
+            elif not self._memory.waits(orphan):
                 self._counts["sighted_new"] += 1
                 self._note(orphan)
         if due:

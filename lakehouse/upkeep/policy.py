@@ -47,7 +47,7 @@ def policy_of(settings: Settings, lake: Lake, name: TableName) -> Policy:
     chosen = settings.upkeep
     return Policy(
         # The table's own property, which follows the contract: it holds for tables that no contract declares, too.
-        target_bytes=lake.table(name).holdings().target_file_bytes,
+        target_bytes=lake.look(name).holdings().target_file_bytes,
         min_files=chosen.min_files,
         orphan_age=timedelta(hours=chosen.orphan_age_hours),
         audits_kept_for=timedelta(days=chosen.audits_kept_days),

@@ -61,14 +61,14 @@ class UpkeepReport:
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """What went wrong, a sentence an action."""
-        return tuple(f"{action.value}: {reason}" for action, reason in self.failed.items())
+        """What went wrong, a sentence an action, after what was done before."""
+        return tuple(f"{action.value}: {_did(self, action)['detail']}" for action in self.failed)
 
     @property
     def refused(self) -> tuple[str, ...]:
         """What could not be done and is left as it was, though nothing went wrong."""
         return tuple(
-            f"{action.value}: {_DID[action](self)['detail']}"
+            f"{action.value}: {_did(self, action)['detail']}"
             for action in self.seconds
             if self.outcome(action) is Outcome.REFUSED
         )
@@ -76,16 +76,16 @@ class UpkeepReport:
     @property
     def files_deleted(self) -> int:
         """Files removed from storage, of expired snapshots and orphans."""
-        return sum(_DID[action](self).get("files_deleted", 0) for action in self.seconds)
+        return sum(_did(self, action).get("files_deleted", 0) for action in self.seconds)
 
     @property
     def bytes_deleted(self) -> int:
         """Bytes of these files."""
-        return sum(_DID[action](self).get("bytes_deleted", 0) for action in self.seconds)
+        return sum(_did(self, action).get("bytes_deleted", 0) for action in self.seconds)
 
     def outcome(self, action: Action) -> Outcome:
         """How an action that was carried out ended."""
-        return Outcome.FAILED if action in self.failed else _DID[action](self)["outcome"]
+        return _did(self, action)["outcome"]
 
 
 class _Did(TypedDict, total=False):
@@ -108,9 +108,6 @@ def record_report(lake: Lake, report: UpkeepReport) -> None:
 
 def _row(report: UpkeepReport, action: Action) -> UpkeepRecord:
     before, after = report.before, report.after
-    did = _DID[action](report)
-    if action in report.failed:
-        did |= {"outcome": Outcome.FAILED, "detail": report.failed[action]}
     return UpkeepRecord(
         table=report.table,
         action=action.value,
@@ -126,8 +123,17 @@ def _row(report: UpkeepReport, action: Action) -> UpkeepRecord:
         seconds=report.seconds[action],
         run_id=report.run_id,
         started_at=report.started_at,
-        **did,
+        **_did(report, action),
     )
+
+
+def _did(report: UpkeepReport, action: Action) -> _Did:
+    did = _DID[action](report)
+    if action in report.failed:
+        # What was committed or removed before it failed stays so.
+        done = f"{did['detail']}; then: " if did.get("groups") or did.get("files_deleted") else ""
+        did |= {"outcome": Outcome.FAILED, "detail": f"{done}{report.failed[action]}"}
+    return did
 
 
 def _compacted(report: UpkeepReport) -> _Did:
@@ -168,10 +174,17 @@ def _cleared(report: UpkeepReport) -> _Did:
     done = report.orphans
     if done is None:
         return {"outcome": Outcome.NOTHING, "detail": "not listed"}
-    left = f"; {counted(len(done.left), 'file')} could not be removed, e.g. {done.left[0]}" if done.left else ""
+    why_not = [f"{counted(len(done.left), 'file')} could not be removed, e.g. {done.left[0]}"] if done.left else []
+    if done.doubtful:
+        why_not.append(
+            f"{counted(done.doubtful, 'file')} kept for good: metadata names such a file in a folder that is spelled "
+            "otherwise"
+        )
+    kept = [f"{counted(done.named, 'file')} kept: committed meanwhile"] if done.named else []
+    found = f"{counted(done.found, 'orphaned file')}, {done.sighted_new:,} new, {done.removed:,} removed"
     return {
-        "outcome": Outcome.REFUSED if left else Outcome.DONE if done.removed else Outcome.NOTHING,
-        "detail": f"{counted(done.found, 'orphaned file')}, {done.sighted_new:,} new, {done.removed:,} removed{left}",
+        "outcome": Outcome.REFUSED if why_not else Outcome.DONE if done.removed else Outcome.NOTHING,
+        "detail": "; ".join([found, *kept, *why_not]),
         "files_deleted": done.removed,
         "bytes_deleted": done.bytes_removed,
     }

@@ -74,7 +74,7 @@ class Keeper(World):
     ) -> None:
         """Everything that may go, or what is older than some snapshot; killed at a swap or in the deletion."""
         now = self.some_time(pick, far=far)
-        before, listed = self.reached.of_snapshots(self.stock()), self.files.listed().keys()
+        before, listed = self.reached.of_snapshots(self.stock()) | self.owed, self.files.listed().keys()
         wanted = [kept(self.stock().metadata, self.model.held, now)]
 
         def act() -> object:
@@ -101,6 +101,7 @@ class Keeper(World):
         self.expired(came, wanted[0], alone=other is None)
         # A catalog that cannot be asked to watch for new refs: one that was lost is back, by a snapshot of no rows.
         self.moved(self.model.main, "write")
+        # What a stopped one owes may be deleted by this one before somebody else's comes in between.
         gone = (before | self.owed) - self.reached.of_snapshots(self.stock())
         there = self.files.listed().keys()
         # What no snapshot had before is for the sweep, and for nobody else.

@@ -26,11 +26,14 @@ def kept(metadata: TableMetadata, held: Collection[int], now: datetime) -> tuple
     refs = {name: ref for name, ref in metadata.refs.items() if not _is_over(metadata, name, ref, now_ms)}
     keep, led_to = set[int](), set[int]()
     for name, ref in refs.items():
+        if ref.snapshot_ref_type is SnapshotRefType.TAG:
+            # What a branch that is gone left below a tag is nobody's, and as old as it is.
+            led_to.add(ref.snapshot_id)
+            keep |= _tagged(metadata, name, ref)
+            continue
         past = list(_past(metadata, ref.snapshot_id))
         led_to |= {snapshot.snapshot_id for snapshot in past}
-        if ref.snapshot_ref_type is SnapshotRefType.TAG:
-            keep |= _tagged(metadata, name, ref)
-        elif name.startswith(AUDITED):
+        if name.startswith(AUDITED):
             keep |= _to_be_published(metadata, ref)
         else:
             young = (now_ms - snapshot.timestamp_ms <= longest for snapshot in past)

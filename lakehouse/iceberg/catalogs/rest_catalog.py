@@ -6,11 +6,12 @@ What all catalogs do alike is `safe.py`. A REST server decides where tables lie:
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.exceptions import OAuthError, RESTError
+from pyiceberg.exceptions import NoSuchNamespaceError, OAuthError, RESTError
 from pyiceberg.table import CommitTableResponse
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
@@ -71,6 +72,20 @@ class RestLakeCatalog(SafeCatalog, RestCatalog):
     def sees_new_refs(self) -> bool:
         """It does not."""
         return False
+
+    def metadata_files(self) -> Mapping[tuple[str, ...], str | None]:
+        """The tables: the protocol tells of a metadata file only with all that is in it."""
+        found: dict[tuple[str, ...], str | None] = {}
+        waiting = [tuple(namespace) for namespace in self.list_namespaces()]
+        while waiting:
+            namespace = waiting.pop()
+            try:
+                waiting += (tuple(below) for below in self.list_namespaces(namespace))
+                found |= dict.fromkeys(map(tuple, self.list_tables(namespace)))
+            except NoSuchNamespaceError:
+                # Dropped while we looked.
+                continue
+        return found
 
     def _create_session(self) -> Session:
         session = super()._create_session()

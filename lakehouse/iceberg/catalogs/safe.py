@@ -7,6 +7,7 @@ a commit is `commit.py`; what drivers and disks raise is turned into our errors 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import structlog
 from pyiceberg.catalog import Catalog
@@ -71,6 +72,10 @@ class SafeCatalog(Catalog, ABC):
     @abstractmethod
     def sees_new_refs(self) -> bool:
         """Whether `as_planned` notices refs that were not there before, too."""
+
+    @abstractmethod
+    def metadata_files(self) -> Mapping[tuple[str, ...], str | None]:
+        """The newest metadata file of every table in every namespace; None where only `load_table` tells."""
 
     def commit_table(
         self, table: IcebergTable, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]

@@ -18,7 +18,9 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRef
 from pyiceberg.table.update import TableRequirement, TableUpdate, ValidatableTableRequirement
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
 from typing_extensions import override
 
 from lakehouse.errors import StateError
@@ -68,6 +70,17 @@ class SqlLakeCatalog(SafeCatalog, SqlCatalog):
     def sees_new_refs(self) -> bool:
         """It does."""
         return True
+
+    def metadata_files(self) -> Mapping[tuple[str, ...], str | None]:
+        """By one query."""
+        wanted = select(IcebergTables).where(IcebergTables.catalog_name == self.name)
+        if (only_tables := self._iceberg_type_filter()) is not None:
+            wanted = wanted.where(only_tables)
+        with Session(self.engine) as session:
+            return {
+                (*self.identifier_to_tuple(row.table_namespace), row.table_name): row.metadata_location
+                for row in session.scalars(wanted)
+            }
 
     def load_table(self, identifier: str | tuple[str, ...]) -> IcebergTable:
         """The table as it is now. Raises NoSuchTableError, and StateError when the warehouse is not where it was."""

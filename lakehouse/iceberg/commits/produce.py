@@ -31,7 +31,16 @@ from pyiceberg.typedef import EMPTY_DICT
 from lakehouse.errors import CommitConflict, CommitError
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import PROOF
-from lakehouse.iceberg.commits.progress import FORMAT, FORMAT_VERSION, PROGRESS, RUN_KEY, encoded, progress_at
+from lakehouse.iceberg.commits.progress import (
+    FORMAT,
+    FORMAT_VERSION,
+    PROGRESS,
+    READ,
+    RUN_KEY,
+    encoded,
+    progress_at,
+    read_at,
+)
 from lakehouse.iceberg.selection.plan import Plan, count
 
 _log = structlog.get_logger(__name__)
@@ -112,6 +121,9 @@ class Producer(_SnapshotProducer[Any]):
         }
         if self.intent.run_key is not None:
             ours[RUN_KEY] = self.intent.run_key
+        if READ not in self.intent.summary and (read := read_at(metadata, parent)) is not None:
+            # Carried forward as progress is: the snapshot of the build may expire before the next build.
+            ours[READ] = read
         return super()._summary({**snapshot_properties, **self.intent.summary, **ours})
 
 

@@ -22,6 +22,8 @@ FORMAT = "lakehouse.format"
 FORMAT_VERSION = "1"
 PROGRESS = "lakehouse.progress"
 RUN_KEY = "lakehouse.run-key"
+READ = "lakehouse.read"
+"""The key in a snapshot's summary: the snapshots that its rows were computed from, as a JSON object by table."""
 FLOOR = "lakehouse.progress."
 """Prefix of the table properties that answer for a scope when no snapshot of ours is left on the ref."""
 
@@ -76,6 +78,12 @@ def progress_at(metadata: TableMetadata, head: Snapshot | None) -> dict[str, Pos
         return {}
     floor = {key.removeprefix(FLOOR): text for key, text in metadata.properties.items() if key.startswith(FLOOR)}
     return {scope: _decoded(text) for scope, text in floor.items()}
+
+
+def read_at(metadata: TableMetadata, head: Snapshot | None) -> str | None:
+    """What the rows of a snapshot were computed from, as the newest summary on its way back says it."""
+    told = (summary_of(past).get(READ) for past in history(metadata, head))
+    return next((text for text in told if text is not None), None)
 
 
 def find_run(metadata: TableMetadata, head: Snapshot | None, run_key: str) -> Snapshot | None:

@@ -15,7 +15,7 @@ from pyiceberg.types import FixedType
 
 from lakehouse.iceberg.compaction.fingerprint import Fingerprint
 from lakehouse.iceberg.compaction.groups import Group
-from lakehouse.iceberg.compaction.sources import Sources, columns_as, may_be_named, spelled
+from lakehouse.iceberg.compaction.sources import Sources, columns_as, may_be_named, not_text, spelled
 from lakehouse.iceberg.parquet.data_file import COMPRESSION_LEVEL, FileMaker
 from lakehouse.iceberg.parquet.partition import Partition
 from lakehouse.iceberg.parquet.sort import RowOrder
@@ -96,9 +96,13 @@ class Encoders:
     def write(self, group: Group) -> tuple[DataFile, ...]:
         """Write the group by our own reader and writer: sorted, partitioned, as the table wants it now.
 
-        Raises CatalogError, StateError.
+        Raises CatalogError, StateError, SchemaMismatch for text that is not UTF-8.
         """
         schema = self._table.schema()
         arrow = arrow_of(schema, field_ids=True)
         batches = read_files(State(self._name, self._table, None, schema), group.tasks, schema)
-        return write_files(self._table, (batch.cast(arrow) for batch in batches))
+        try:
+            return write_files(self._table, (batch.cast(arrow) for batch in batches))
+        except UnicodeDecodeError:
+            # PyArrow reads and writes such a text as it is, but a manifest can have no bounds of it.
+            raise not_text(group.touched[0].path) from None

@@ -15,7 +15,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
-from lakehouse.errors import CatalogError, CommitError
+from lakehouse.errors import CatalogError, CommitError, SchemaMismatch
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.compaction.encoders import Encoders
 from lakehouse.iceberg.compaction.fingerprint import Fingerprint, fingerprint
@@ -39,6 +39,7 @@ _SETTINGS = {
 }
 
 Progress = Callable[[CompactionStep], None]
+SoFar = Callable[[Compaction], None]
 
 
 @contextmanager
@@ -73,6 +74,7 @@ class Run:
         self._connection = connection
         self._intent = intent
         self._progress = progress
+        self._so_far: SoFar | None = None
         self._table = load()
         intent.check(self._table.metadata)
         self._sources = Sources(connection, name, self._table)
@@ -82,8 +84,9 @@ class Run:
         self._batch: list[Rewritten] = []
         self._done = Compaction(name)
 
-    def all(self, wanted: Sequence[Collection[str]], batch_bytes: int) -> Compaction:
+    def all(self, wanted: Sequence[Collection[str]], batch_bytes: int, so_far: SoFar | None = None) -> Compaction:
         """Write each group anew, prove it, and commit it with others, at most `batch_bytes` of old files at once."""
+        self._so_far = so_far
         found = sort_out(self._table, self._name, wanted, self._read)
         self._groups = len(found.groups)
         self._done = replace(self._done, overtaken=found.overtaken, refused=found.refused)
@@ -91,6 +94,8 @@ class Run:
             for number, group in enumerate(found.groups, start=1):
                 try:
                     self._rewrite(number, group)
+                except SchemaMismatch as error:
+                    self._done = replace(self._done, refused=(*self._done.refused, error.what))
                 except CatalogError:
                     # Whoever replaced a file may have deleted it, too.
                     if stands(self._load(), self._name, group):
@@ -172,6 +177,8 @@ class Run:
             rows=done.rows + sum(of.fingerprint.rows for of in landed.done),
             row_hash=str(int(done.row_hash) + sum(of.fingerprint.hash for of in landed.done)),
         )
+        if self._so_far is not None:
+            self._so_far(self._done)
         for of in landed.done:
             self._tell(Phase.COMMITTED, of)
 

@@ -17,7 +17,7 @@ from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.transforms import IdentityTransform
 
-from lakehouse.errors import CatalogError
+from lakehouse.errors import CatalogError, SchemaMismatch
 from lakehouse.iceberg.reads.exact import position
 from lakehouse.iceberg.reads.scan import State, read_files
 from lakehouse.iceberg.schemas.schema import arrow_of
@@ -28,6 +28,7 @@ from lakehouse.tables.types import duckdb_type
 
 _PATTERN = re.compile(r"[*?\[]")
 """In a path DuckDB takes these for a pattern of names, and on S3 a question mark for options."""
+_NOT_TEXT = re.compile(r'Invalid string encoding found in Parquet file "([^"]*)"')
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _WIDER = {("INTEGER", "BIGINT"), ("FLOAT", "DOUBLE")}
 _HIDDEN = "lakehouse_hidden"
@@ -69,7 +70,10 @@ class Sources:
 
     @contextmanager
     def rows(self, tasks: Sequence[FileScanTask], hidden: Mapping[str, pa.Array], *, by_duckdb: bool) -> Iterator[str]:
-        """A relation of the files' rows, less the hidden positions; for one query. Raises CatalogError."""
+        """A relation of the files' rows, less the hidden positions; for one query.
+
+        Raises CatalogError, SchemaMismatch for text that is not UTF-8.
+        """
         with duckdb_errors(f"compacting files of {self._name}"):
             if by_duckdb:
                 with self._registered(_HIDDEN, _positions(hidden)):
@@ -170,12 +174,22 @@ def columns_as(fields: Sequence[str]) -> str:
     return ", ".join(f"{position(number)} AS {quote(name)}" for number, name in enumerate(fields))
 
 
+def not_text(path: str) -> SchemaMismatch:
+    """The error for a text that is none; what it says is not told, for it may be about a person."""
+    return SchemaMismatch(
+        f"{path} holds a text that is not UTF-8, so its group of files is left alone",
+        remedy="Let the program that wrote it write these rows anew, or replace them.",
+    )
+
+
 @contextmanager
 def duckdb_errors(doing: str) -> Iterator[None]:
-    """Turn what DuckDB raises of files into CatalogError. `doing` ends the message."""
+    """Turn what DuckDB raises of files into CatalogError and SchemaMismatch. `doing` ends the message."""
     try:
         yield
     except duckdb.Error as error:
+        if found := _NOT_TEXT.search(str(error)):
+            raise not_text(found[1]) from None
         raise CatalogError(
             f"DuckDB failed while {doing}",
             found=str(error).splitlines()[0],

@@ -1,11 +1,12 @@
-"""The folders that a table writes to, and that they are its alone. What lies in them is `sweep.py`."""
+"""The folders that a table writes to, and that they are its alone.
+
+What lies in them is `sweep.py`; which other tables there are, `neighbours.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
-from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 
@@ -39,38 +40,18 @@ def keys_in(top: str, name: TableName, places: tuple[str, ...]) -> tuple[str, ..
     return tuple(place[len(top) :].strip("/") + "/" for place in places)
 
 
-def refuse_shared(table: IcebergTable, name: TableName) -> None:
-    """Raise CommitError when another table of the catalog writes into a folder of this one, or around it.
+def refuse_shared(table: IcebergTable, name: TableName, others: Mapping[tuple[str, ...], tuple[str, ...]]) -> None:
+    """Raise CommitError when another table, of which the places are given, writes into a folder of this or around it.
 
-    What is that table's would look like nobody's here. A table that cannot be opened may be one, so its error is let
-    out: StateError, CatalogError.
+    What is that table's would look like nobody's here.
     """
-    places = places_of(table.metadata)
-    for other in _others(table.catalog, tuple(table.name())):
-        for theirs in places_of(other.metadata):
-            for ours in places:
+    for ours in places_of(table.metadata):
+        for other, places in others.items():
+            for theirs in places:
                 if is_under(ours, theirs) or is_under(theirs, ours):
                     raise CommitError(
-                        f"{name} shares a folder with {'.'.join(other.name())}, so its files cannot be told apart",
+                        f"{name} shares a folder with {'.'.join(other)}, so its files cannot be told apart",
                         expected="a folder for each table",
                         found=f"{ours} and {theirs}",
                         remedy="Write one of them anew elsewhere; until then no file of either is swept.",
                     )
-
-
-def _others(catalog: Catalog, own: tuple[str, ...]) -> Iterator[IcebergTable]:
-    waiting = list(catalog.list_namespaces())
-    while waiting:
-        namespace = waiting.pop()
-        try:
-            waiting += (tuple(below) for below in catalog.list_namespaces(namespace))
-            found = catalog.list_tables(namespace)
-        except NoSuchNamespaceError:
-            continue
-        for identifier in found:
-            if tuple(identifier) != own:
-                try:
-                    yield catalog.load_table(identifier)
-                except NoSuchTableError:
-                    # Dropped while we looked.
-                    continue

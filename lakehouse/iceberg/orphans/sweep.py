@@ -16,6 +16,7 @@ from pyiceberg.table import Table as IcebergTable
 from lakehouse.errors import CommitError
 from lakehouse.iceberg.expiry.retention import GC_ENABLED, Retention
 from lakehouse.iceberg.failures import catalog_errors
+from lakehouse.iceberg.orphans.neighbours import Neighbours
 from lakehouse.iceberg.orphans.places import keys_in, places_of, refuse_shared
 from lakehouse.iceberg.orphans.reachable import Reachable
 from lakehouse.storage import Store
@@ -55,7 +56,9 @@ class Sweep:
     CatalogError when not all that is named can be read.
     """
 
-    def __init__(self, name: TableName, load: Callable[[], IcebergTable], store: Store) -> None:
+    def __init__(
+        self, name: TableName, load: Callable[[], IcebergTable], store: Store, neighbours: Neighbours | None = None
+    ) -> None:
         self.name, self._store, self._top = name, store, normalise(store.root)
         self.doubtful = 0
         self._named = Reachable(name, load)
@@ -68,7 +71,7 @@ class Sweep:
             )
         self._prefixes = keys_in(self._top, name, places_of(table.metadata))
         with catalog_errors(f"looking for tables that share a folder with {name}"):
-            refuse_shared(table, name)
+            refuse_shared(table, name, (neighbours or Neighbours()).of(table))
 
     def find(self, *, older_than: timedelta, now: datetime) -> Iterator[Orphan]:
         """The files that nothing names and that were written at least so long before `now` (UTC), in no order.
@@ -90,14 +93,16 @@ class Sweep:
         Raises CatalogError, CommitConflict, SourceUnreachable, SourceRefused.
         """
         self._named.renew()
-        going = [orphan for orphan in batch if not self._named.names(orphan.path)]
+        going, named = list[Orphan](), list[Orphan]()
+        for orphan in batch:
+            (named if self._named.names(orphan.path) else going).append(orphan)
         deleted = self._store.delete(orphan.key for orphan in going)
         left = set(deleted.failed)
         if left:
             _log.warning("files not deleted", table=str(self.name), count=len(left), answer=deleted.reason)
         return Removal(
             gone=tuple(orphan for orphan in going if orphan.key not in left),
-            named=tuple(orphan for orphan in batch if self._named.names(orphan.path)),
+            named=tuple(named),
             left=tuple(orphan for orphan in going if orphan.key in left),
         )
 

@@ -1,15 +1,15 @@
-"""Which days of the window column changed, told from metadata alone: no row is read.
+"""Which days of the window column changed, and which there are, told from metadata alone: no row is read.
 
-It is asked by sequence number, which outlives the snapshot that had it. Changes row by row are `changes.py`.
+Changes are asked for by sequence number, which outlives the snapshot that had it. Changes row by row are `changes.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from pyiceberg.manifest import DataFile, ManifestEntryStatus
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import NestedField
 
@@ -26,10 +26,12 @@ class ChangedDays:
     """The days that may hold changed rows, in order. Whole files count, so a day beside a changed row may be there.
 
     `complete` is False when snapshots in question have expired: a day that lost its last file then is not among them.
+    `sequences`: the number of each day's newest change.
     """
 
     days: tuple[date, ...]
     complete: bool
+    sequences: Mapping[date, int] = field(default_factory=dict)
 
 
 def changed_days(state: State, above: int) -> ChangedDays:
@@ -41,15 +43,35 @@ def changed_days(state: State, above: int) -> ChangedDays:
     """
     column = window_column(state.name, state.metadata)
     later, complete = _later(state, above)
+    found: dict[date, int] = {}
+    with catalog_errors(f"reading manifests of {state.name}"):
+        for file, number in _files(state, later, above):
+            for day in _days_in(state, column, file):
+                found[day] = max(number, found.get(day, 0))
+    return ChangedDays(tuple(sorted(found)), complete, found)
+
+
+def live_days(state: State) -> tuple[date, ...]:
+    """The days that live data files hold, in order: by whole files, so that all rows of one may be deleted.
+
+    Raises CommitError for a table without a window column, QueryError when a file's days are not in the metadata.
+    """
+    column = window_column(state.name, state.metadata)
     found: set[date] = set()
     with catalog_errors(f"reading manifests of {state.name}"):
-        for file in _files(state, later, above):
-            days = days_of(state.metadata, column, file)
-            if days is None:
-                raise _untold(state, column, file)
-            if days != NO_DAY:
-                found |= {days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1)}
-    return ChangedDays(tuple(sorted(found)), complete)
+        for manifest in state.snapshot.manifests(state.table.io) if state.snapshot else ():
+            if manifest.content == ManifestContent.DATA:
+                for entry in entries_in(state.table.io, manifest):
+                    found.update(_days_in(state, column, entry.data_file))
+    return tuple(sorted(found))
+
+
+def _days_in(state: State, column: NestedField, file: DataFile) -> Iterator[date]:
+    days = days_of(state.metadata, column, file)
+    if days is None:
+        raise _untold(state, column, file)
+    if days != NO_DAY:
+        yield from (days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1))
 
 
 def _later(state: State, above: int) -> tuple[list[Snapshot], bool]:
@@ -77,18 +99,18 @@ def _elsewhere(state: State, above: int) -> SnapshotMissing:
     )
 
 
-def _files(state: State, later: list[Snapshot], above: int) -> Iterator[DataFile]:
-    """Files and delete files that came since and are live, and those that an effect removed since."""
+def _files(state: State, later: list[Snapshot], above: int) -> Iterator[tuple[DataFile, int]]:
+    """Files and delete files that came since and are live, and those that an effect removed since: each with when."""
     io = state.table.io
     for manifest in state.snapshot.manifests(io) if state.snapshot else ():
         # No entry has a higher number than its manifest.
         if (manifest.sequence_number or 0) > above:
             for entry in entries_in(io, manifest):
-                if (entry.sequence_number or 0) > above:
-                    yield entry.data_file
+                if (number := entry.sequence_number or 0) > above:
+                    yield entry.data_file, number
     for snapshot in later:
         if snapshot.summary is None or snapshot.summary.operation not in {Operation.APPEND, Operation.REPLACE}:
-            yield from _removed(state, snapshot)
+            yield from ((file, snapshot.sequence_number or 0) for file in _removed(state, snapshot))
 
 
 def _removed(state: State, snapshot: Snapshot) -> Iterator[DataFile]:

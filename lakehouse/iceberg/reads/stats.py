@@ -46,7 +46,7 @@ class TableStats:
 
 def snapshots_of(metadata: TableMetadata, branch: str) -> tuple[SnapshotInfo, ...]:
     """The history of a branch, newest first. Raises BranchMissing."""
-    return tuple(_info(snapshot) for snapshot in history(metadata, head_of(metadata, branch)))
+    return tuple(snapshot_info(snapshot) for snapshot in history(metadata, head_of(metadata, branch)))
 
 
 def stats_of(metadata: TableMetadata, io: FileIO, branch: str) -> TableStats:
@@ -78,7 +78,8 @@ def _counted(head: Snapshot, io: FileIO) -> tuple[int, int, int]:
     return sum(file.record_count for file in files), len(files), sum(file.file_size_in_bytes for file in files)
 
 
-def _info(snapshot: Snapshot) -> SnapshotInfo:
+def snapshot_info(snapshot: Snapshot) -> SnapshotInfo:
+    """What a snapshot says about itself."""
     summary = summary_of(snapshot)
     return SnapshotInfo(
         id=snapshot.snapshot_id,

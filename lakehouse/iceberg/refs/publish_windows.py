@@ -1,13 +1,14 @@
 """Publish by windows: main takes what a branch holds of some days, and the branch keeps the rest.
 
-All of a branch at once is `publish.py`. Which days a file holds is told by `window.py`.
+What is taken may go to another branch first, to be audited there without the rest. All of a branch at once is
+`publish.py`. Which days a file holds is told by `window.py`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from pyiceberg.manifest import DataFile
@@ -20,51 +21,77 @@ from lakehouse.iceberg.commits.commit import commit_append, commit_change
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import Commit, nothing_new
 from lakehouse.iceberg.commits.produce import Change
-from lakehouse.iceberg.commits.progress import MAIN, head_of
+from lakehouse.iceberg.commits.progress import MAIN, Progress, head_of, progress_at, summary_of
 from lakehouse.iceberg.refs.branch import discard, refuse_main
-from lakehouse.iceberg.refs.rebase import conflict, replay, says_something
+from lakehouse.iceberg.refs.rebase import conflict, moved_by, replay, says_something
 from lakehouse.iceberg.refs.staged import PUBLISHED, Staged, files_at, hides_rows, rows_in, staged
 from lakehouse.iceberg.refs.swap import stands_at
 from lakehouse.iceberg.selection.plan import Paths, plan
 from lakehouse.iceberg.selection.window import NO_DAY, days_of, window_column
-from lakehouse.tables import TableName, Window
+from lakehouse.tables import Position, TableName, Window
 
 Files = frozenset[DataFile]
 _DAY = timedelta(days=1)
 
 
-def publish_windows(table: IcebergTable, name: TableName, branch: str, windows: Sequence[Window]) -> Commit:
-    """Give main the branch's files of these windows in place of its own, in one snapshot; done before, it does nothing.
+@dataclass(frozen=True)
+class Said:
+    """What the snapshot says beside its files, as `Promise` does: of the days that it brings, not of the whole run."""
 
-    Serializable: each day of them must be on main as it was when the branch was made, or be published already. The
-    branch is kept until nothing of it is left; then its run keys and its progress follow, and it goes. Raises
-    PublishConflict when main changed on these days, CommitError for a table without windows and for a staged file that
-    holds days inside and outside of them, BranchMissing, CommitConflict, CatalogError.
+    progress: Progress = field(default_factory=dict)
+    expected: Mapping[str, Position | None] = field(default_factory=dict)
+    summary: Mapping[str, str] = field(default_factory=dict)
+
+
+_NOTHING_SAID = Said()
+
+
+def publish_windows(  # noqa: PLR0913, PLR0917  (what is published, where to, and what is said of it)
+    table: IcebergTable,
+    name: TableName,
+    branch: str,
+    windows: Sequence[Window],
+    onto: str = MAIN,
+    said: Said = _NOTHING_SAID,
+) -> Commit:
+    """Give `onto` the branch's files of these windows in place of its own, in one snapshot; done before, nothing is.
+
+    Serializable: each day of them must be there as it was when the branch was made, or be published already. The
+    branch is kept until nothing of it is left beside main; then its run keys and its progress follow, and it goes.
+    Raises PublishConflict when `onto` changed on these days, CommitError for a table without windows and for a staged
+    file that holds days inside and outside of them, Fenced, BranchMissing, CommitConflict, CatalogError.
     """
     refuse_main(branch)
     table.refresh()
     beside = staged(table.metadata, name, branch)
     if beside.is_on_main:
-        discard(table, name, branch, only_at=beside.head.snapshot_id)
-        return nothing_new(name, MAIN, beside.main, already_done=True)
+        if onto == MAIN:
+            discard(table, name, branch, only_at=beside.head.snapshot_id)
+        return nothing_new(name, onto, head_of(table.metadata, onto), already_done=True)
     if beside.fork is None or beside.taken_back:
         raise conflict(name, branch, expected="a branch made at a state that main has", found="one that main has not")
     if hides_rows(beside, table.io):
         raise conflict(name, branch, expected="changes by whole files", found="delete files of another program")
-    work = _Work(table, name, branch, tuple(windows), beside)
-    commit = work.publish(beside.main)
-    if not work.left():
-        _settle(table, name, branch, beside)
+    work = _Work(table, name, branch, tuple(windows), beside, onto)
+    commit = work.publish(said)
+    if onto == MAIN and not work.left():
+        _settle(table, name, branch)
     return commit
 
 
 class _Work:
-    """What a branch changes in some windows, and whether main still allows it."""
+    """What a branch changes in some windows, and whether the ref that takes it still allows it."""
 
-    def __init__(
-        self, table: IcebergTable, name: TableName, branch: str, windows: tuple[Window, ...], beside: Staged
+    def __init__(  # noqa: PLR0913, PLR0917  (as `publish_windows`)
+        self,
+        table: IcebergTable,
+        name: TableName,
+        branch: str,
+        windows: tuple[Window, ...],
+        beside: Staged,
+        onto: str,
     ) -> None:
-        self._table, self._name, self._branch, self._windows = table, name, branch, windows
+        self._table, self._name, self._branch, self._windows, self._onto = table, name, branch, windows, onto
         self._head_id = beside.head.snapshot_id
         before, after = self._before, self._after = files_at(beside.fork, table.io), files_at(beside.head, table.io)
         self._column = window_column(name, table.metadata)
@@ -73,17 +100,23 @@ class _Work:
             self._refuse_straddling(file)
         self._fork_days, self._branch_days = self._by_day(before), self._by_day(after)
 
-    def publish(self, main: Snapshot) -> Commit:
-        took, brought = self._change(self._table.metadata)
-        if not took and not brought:
-            return nothing_new(self._name, MAIN, main, already_done=True)
-        said = {"branch": self._branch, "windows": [[str(window.start), str(window.end)] for window in self._windows]}
-        # No run key and no progress: both say that a run is done, and of this one only some days are. A retry must find
-        # the run undone, and a load must not begin behind rows that are not on main.
+    def publish(self, said: Said) -> Commit:
+        metadata = self._table.metadata
+        took, brought = self._change(metadata)
+        head = head_of(metadata, self._onto)
+        there = progress_at(metadata, head)
+        if not took and not brought and all(there.get(scope) == position for scope, position in said.progress.items()):
+            return nothing_new(self._name, self._onto, head, already_done=True)
+        days = {"branch": self._branch, "windows": [[str(window.start), str(window.end)] for window in self._windows]}
+        # No run key, and no progress but what is said: both tell that a run is done, and of this one only some days
+        # are. A retry must find the run undone, and a load must not begin behind rows that are not there.
         intent = _Unchanged(
             self._name,
             None,
-            summary={PUBLISHED: json.dumps(said)},
+            self._onto,
+            said.progress,
+            said.expected,
+            {**said.summary, PUBLISHED: json.dumps(days)},
             check_days=lambda now: self._still(now, took, brought),
         )
         files = sorted(brought, key=lambda file: file.file_path)
@@ -94,8 +127,8 @@ class _Work:
         paths, io = Paths([file.file_path for file in took]), self._table.io
         change = Change(
             Operation.OVERWRITE,
-            plan(self._table.metadata, io, MAIN, paths),
-            lambda now: plan(now, io, MAIN, paths),
+            plan(metadata, io, self._onto, paths),
+            lambda now: plan(now, io, self._onto, paths),
             frozenset(file.file_path for file in took),
             {"read": 0, "kept": 0, "removed": 0, "whole": rows_in(took)},
         )
@@ -108,20 +141,18 @@ class _Work:
         return len((self._after - self._before) - main) + len((self._before - self._after) & main)
 
     def _change(self, metadata: TableMetadata) -> tuple[Files, Files]:
-        """The files that main has to lose and to gain. Raises PublishConflict."""
-        main_days = self._by_day(files_at(metadata.current_snapshot(), self._table.io))
+        """The files that the ref has to lose and to gain. Raises PublishConflict."""
+        now_days = self._by_day(files_at(head_of(metadata, self._onto), self._table.io))
         took, brought = set[DataFile](), set[DataFile]()
-        for day in {*main_days, *self._fork_days, *self._branch_days}:
-            here, then, wanted = (
-                days.get(day, frozenset()) for days in (main_days, self._fork_days, self._branch_days)
-            )
+        for day in {*now_days, *self._fork_days, *self._branch_days}:
+            here, then, wanted = (days.get(day, frozenset()) for days in (now_days, self._fork_days, self._branch_days))
             if here == wanted:
                 continue
             if here != then:
                 raise conflict(
                     self._name,
                     self._branch,
-                    expected=f"of {day}, the files that main had when the branch was made",
+                    expected=f"of {day}, the files that {self._onto} had when the branch was made",
                     found=f"{len(here - then)} new ones and {len(then - here)} gone",
                 )
             took |= then - wanted
@@ -174,15 +205,26 @@ class _Unchanged(Intent):
         return super().check(metadata)
 
 
-def _settle(table: IcebergTable, name: TableName, branch: str, beside: Staged) -> None:
-    """All is on main: now the runs are done, so their keys and their progress follow, and the branch goes."""
+def _settle(table: IcebergTable, name: TableName, branch: str) -> None:
+    """All is on main: now the runs are done, so their keys and their progress follow, and the branch goes.
+
+    Not the progress of scopes that a publish of windows has moved: what it said of them is what main holds.
+    """
+    beside = staged(table.metadata, name, branch)
+    parts = [past for past in beside.behind if _of_branch(past, branch)]
+    told = {scope for past in parts for scope in moved_by(table.metadata, past)}
     try:
         for past in reversed(beside.ahead):
             if says_something(table.metadata, past):
-                replay(table, name, past, MAIN, with_files=False)
+                replay(table, name, past, MAIN, with_files=False, but=told)
     except Fenced as error:
         raise conflict(name, branch, expected=f"progress at {error.expected}", found=f"{error.found} on main") from None
     discard(table, name, branch, only_at=beside.head.snapshot_id)
+
+
+def _of_branch(snapshot: Snapshot, branch: str) -> bool:
+    text = summary_of(snapshot).get(PUBLISHED)
+    return text is not None and bool(json.loads(text)["branch"] == branch)
 
 
 def _each(first: date, last: date) -> Iterator[date]:

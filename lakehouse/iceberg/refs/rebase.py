@@ -6,6 +6,7 @@ Whether and when that is done is `publish.py`. Work that took files away is not 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -82,12 +83,16 @@ def rebase(
     return merged(made, operation="rebase", snapshot_id=head, parent_id=base)
 
 
-def replay(table: IcebergTable, name: TableName, snapshot: Snapshot, ref: str, *, with_files: bool) -> Commit:
+def replay(  # noqa: PLR0913  (what is made again, where, and what of it)
+    table: IcebergTable, name: TableName, snapshot: Snapshot, ref: str, *, with_files: bool, but: Collection[str] = ()
+) -> Commit:
     """Make one snapshot of a branch again at the end of a ref: its files, its run key, the progress it moved.
 
-    Raises Fenced when the ref moved such a scope itself, CommitConflict, CatalogError.
+    Scopes of `but` stay as the ref has them. Raises Fenced when the ref moved another such scope itself,
+    CommitConflict, CatalogError.
     """
-    before, moved = _moved(table.metadata, snapshot)
+    before, all_moved = _moved(table.metadata, snapshot)
+    moved = {scope: position for scope, position in all_moved.items() if scope not in but}
     said = summary_of(snapshot)
     ours = {key: value for key, value in said.items() if key.startswith("lakehouse.") and key not in _OWN_KEYS}
     intent = Intent(
@@ -105,6 +110,11 @@ def replay(table: IcebergTable, name: TableName, snapshot: Snapshot, ref: str, *
 def says_something(metadata: TableMetadata, snapshot: Snapshot) -> bool:
     """Whether a snapshot carries a run key or moved progress, and so means something without its files."""
     return RUN_KEY in summary_of(snapshot) or bool(_moved(metadata, snapshot)[1])
+
+
+def moved_by(metadata: TableMetadata, snapshot: Snapshot) -> frozenset[str]:
+    """The scopes whose progress a snapshot moved."""
+    return frozenset(_moved(metadata, snapshot)[1])
 
 
 def _moved(metadata: TableMetadata, snapshot: Snapshot) -> tuple[Progress, Progress]:

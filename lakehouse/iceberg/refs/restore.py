@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import RemovePropertiesUpdate, SetPropertiesUpdate, TableUpdate
+from pyiceberg.table.update import RemovePropertiesUpdate, SetPropertiesUpdate, TableRequirement, TableUpdate
 
 from lakehouse.errors import CommitConflict, CommitError, SnapshotMissing
+from lakehouse.iceberg.catalogs.safe import SafeCatalog
 from lakehouse.iceberg.commits.outcome import Commit, describe, merged, nothing_new
 from lakehouse.iceberg.commits.past_progress import progress_as_of
 from lakehouse.iceberg.commits.progress import FLOOR, MAIN, RUN_KEY, Progress, floor_properties, history, summary_of
@@ -110,6 +111,7 @@ def restore(table: IcebergTable, name: TableName, plan: RestorePlan) -> Commit:
         if _head_id(metadata) == plan.to_id:
             return None
         _refuse_moved(metadata, plan)
+        required: list[TableRequirement] = [stands_at(MAIN, plan.from_id)]
         updates: list[TableUpdate] = [branch_at(MAIN, plan.to_id)]
         floor = floor_properties(plan.progress_after)
         if floor:
@@ -118,7 +120,9 @@ def restore(table: IcebergTable, name: TableName, plan: RestorePlan) -> Commit:
         if gone:
             # A scope that did not exist then has no progress again: its next load begins at the beginning.
             updates.append(RemovePropertiesUpdate(removals=gone))
-        return (stands_at(MAIN, plan.from_id),), tuple(updates)
+            # PyIceberg fails on a property that is gone: another program may take it away in this moment.
+            required += SafeCatalog.of(table).as_planned(metadata)
+        return tuple(required), tuple(updates)
 
     swap(table, name, planned)
     return commit

@@ -28,7 +28,7 @@ from pyiceberg.table.update import (
 from lakehouse.errors import SchemaMismatch
 from lakehouse.iceberg.commits.progress import FORMAT, FORMAT_VERSION
 from lakehouse.iceberg.schemas.wanted import Wanted, wanted
-from lakehouse.iceberg.selection.window import WINDOW_COLUMN
+from lakehouse.iceberg.selection.window import BUSINESS_DAY, WINDOW_COLUMN
 from lakehouse.tables import Evolution, Table
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +36,7 @@ _log = structlog.get_logger(__name__)
 RETIRED = "lakehouse.retired-columns"
 """The table property with the columns that the contract has no more: kept, and NULL in new rows (a JSON list)."""
 
+_OF_WINDOWS = {WINDOW_COLUMN, BUSINESS_DAY}
 _METRICS = "write.metadata.metrics.column."
 _MB = 2**20
 _MS = timedelta(milliseconds=1)
@@ -63,6 +64,8 @@ def properties_of(table: Table) -> dict[str, str]:
     }
     if table.window_column is not None:
         properties[WINDOW_COLUMN] = table.window_column
+    if table.business_day is not None:
+        properties[BUSINESS_DAY] = json.dumps([table.business_day.column, table.business_day.zone])
     return properties
 
 
@@ -181,5 +184,5 @@ def _changed_properties(
     settable = {key: value for key, value in wanted_properties.items() if key != TableProperties.FORMAT_VERSION}
     absent = {RETIRED: "[]"}
     changed = {key: value for key, value in settable.items() if existing.get(key, absent.get(key)) != value}
-    ours = [key for key in existing if key.startswith(_METRICS) or key == WINDOW_COLUMN]
+    ours = [key for key in existing if key.startswith(_METRICS) or key in _OF_WINDOWS]
     return changed, [key for key in ours if key not in settable]

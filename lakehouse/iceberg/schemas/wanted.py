@@ -5,6 +5,7 @@ Committing it is `evolve.py`; a new table's parts are `schema.py`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,8 @@ from pyiceberg.types import DecimalType, IcebergType, NestedField
 
 from lakehouse.errors import SchemaMismatch
 from lakehouse.iceberg.schemas.schema import iceberg_type, nested_field, partition_fields, partition_spec, sort_order
-from lakehouse.tables import Column, Table
+from lakehouse.iceberg.selection.window import BUSINESS_DAY, WINDOW_COLUMN
+from lakehouse.tables import BusinessDay, Column, Table
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ def wanted(metadata: TableMetadata, table: Table) -> Wanted:
     """The existing table, brought to its contract. Raises SchemaMismatch where its rows forbid that, ContractError."""
     existing = {field.name: field for field in metadata.schema().fields}
     empty = metadata.current_snapshot() is None
+    if not empty:
+        _check_days(table, metadata)
     fields: list[NestedField] = []
     last_id = metadata.last_column_id
     for column in table.stored_columns:
@@ -61,6 +65,25 @@ def wanted(metadata: TableMetadata, table: Table) -> Wanted:
     _check_names(table, metadata, schema, spec)
     names = tuple(field.name for field in retired)
     return Wanted(schema, spec, sort_order(table.sort_by, schema), names)
+
+
+def _check_days(table: Table, metadata: TableMetadata) -> None:
+    """A column whose days are of two time zones would have rows of one moment in two days."""
+    column = table.window_column
+    if column is None or metadata.properties.get(WINDOW_COLUMN) not in {column, table.column(column).renamed_from}:
+        return
+    stated = metadata.properties.get(BUSINESS_DAY)
+    before = BusinessDay(*json.loads(stated)) if stated else None
+    now = table.business_day
+    if before is not None and now is not None and table.column(now.column).renamed_from == before.column:
+        before = replace(before, column=now.column)
+    if before != now:
+        raise SchemaMismatch(
+            f"{column} of {table.name} is another day than that of the rows that the table has",
+            expected=str(now or "the source's own") + f" ({table.file})",
+            found=str(before or "the source's own"),
+            remedy="Put `from` and `zone` of the window back, or give the table another name and load it anew.",
+        )
 
 
 def _known(table: Table, column: Column, existing: Mapping[str, NestedField]) -> NestedField | None:

@@ -23,6 +23,8 @@ from lakehouse.tables import TableName, Window
 
 WINDOW_COLUMN = "lakehouse.window-column"
 """The table property that names the column whose days a window is about."""
+BUSINESS_DAY = "lakehouse.business-day"
+"""The table property that says how loads compute that column, if they do: a JSON list of a column and a time zone."""
 
 _EPOCH = date(1970, 1, 1)
 _DAY = timedelta(days=1)

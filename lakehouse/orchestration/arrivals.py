@@ -1,0 +1,126 @@
+"""Sensors on landing folders and buckets: files become events of their own days, and ask for a load.
+
+What files are there is told by `sources/`; what a load reads of them is its own progress' business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from lakehouse.orchestration import s3
+from lakehouse.orchestration.conditions import ASKED_BY, LOOK_SECONDS
+from lakehouse.orchestration.model_graph import ModelGraph
+from lakehouse.orchestration.specs import source_key
+from lakehouse.orchestration.under_way import Jobs, under_way
+from lakehouse.settings import FilesSource, Settings
+from lakehouse.tables import Table
+
+if TYPE_CHECKING:
+    from lakehouse.sources import Arrival
+
+_MOST_EVENTS = 400
+"""Days that one tick tells of, the newest; more at once are a first look at an old folder."""
+_MOST_PATHS = 20
+
+_Listing = Mapping[str, str]
+"""By day (ISO), a digest of the day's files: all that is remembered of them, so that it stays small."""
+
+
+def landing_sensors(settings: Settings, graph: ModelGraph, jobs: Jobs) -> list[dg.SensorDefinition]:
+    """One sensor a table that is loaded from files."""
+    return [
+        _landing_sensor(settings, graph, jobs, table)
+        for table in graph.declarations.values()
+        if table.load and isinstance(settings.sources.get(table.load.source), FilesSource)
+    ]
+
+
+def _landing_sensor(settings: Settings, graph: ModelGraph, jobs: Jobs, table: Table) -> dg.SensorDefinition:
+    needed = s3.resource_keys(settings, table)
+    loaded = graph.keys(graph.along_with([table.name]))
+
+    @dg.sensor(
+        name=f"{table.name.table}_landing",
+        asset_selection=dg.AssetSelection.assets(*loaded),
+        minimum_interval_seconds=LOOK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING
+        if settings.automation.enabled
+        else dg.DefaultSensorStatus.STOPPED,
+        required_resource_keys=needed,
+        description=f"Loads {table.name} when files arrive or change in the landing folder.",
+    )
+    def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from lakehouse.sources import FilesReader
+
+        source = settings.sources[table.load.source] if table.load else None
+        if not isinstance(source, FilesSource):
+            return dg.SkipReason(f"{table.name} is not loaded from files")
+        arrived = _by_day(FilesReader(settings, source, table, s3.client(context) if needed else None).arrivals())
+        listing = {day.isoformat(): _digest(files) for day, files in arrived.items()}
+        known = _known(context.cursor)
+        if listing == known:
+            return dg.SkipReason("no file arrived or changed")
+        if table.name in under_way(context.instance, jobs).tables:
+            # It may have listed the folder before; its successor loads all that came meanwhile.
+            return dg.SkipReason(f"files arrived; a load of {table.name} is under way")
+        text = json.dumps(listing)
+        changed = sorted(day for day in arrived if listing[day.isoformat()] != known.get(day.isoformat()))
+        return dg.SensorResult(
+            # The key names the listing, so that a restarted daemon asks for no second run.
+            run_requests=[
+                dg.RunRequest(
+                    run_key=f"{table.name}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+                    asset_selection=list(loaded),
+                    tags={ASKED_BY: f"{table.name.table}_landing"},
+                )
+            ],
+            asset_events=[_event(table, day, arrived[day]) for day in changed[-_MOST_EVENTS:]],
+            cursor=text,
+        )
+
+    return landing
+
+
+def _by_day(arrivals: Iterable[Arrival]) -> dict[date, list[Arrival]]:
+    found: dict[date, list[Arrival]] = {}
+    for arrival in arrivals:
+        found.setdefault(arrival.day, []).append(arrival)
+    return found
+
+
+def _digest(files: Sequence[Arrival]) -> str:
+    told = "\n".join(f"{file.path} {file.size} {file.version}" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _known(cursor: str | None) -> _Listing:
+    try:
+        known = json.loads(cursor or "{}")
+    except ValueError:
+        # Of a release that remembered something else: all files are told of once more, and nothing is loaded twice.
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _event(table: Table, day: date, files: Sequence[Arrival]) -> dg.AssetMaterialization:
+    """What there is of a day: its files, newest first, and how long after the day's end the newest came."""
+    newest = sorted(files, key=lambda file: (file.modified, file.path), reverse=True)
+    late = (newest[0].modified - datetime.combine(day, time.max, UTC)).days
+    return dg.AssetMaterialization(
+        source_key(table),
+        partition=day.isoformat(),
+        description=f"{newest[0].path} arrived" + (f", {late + 1} days late" if late > 0 else ""),
+        metadata={
+            "lakehouse/files": len(files),
+            "lakehouse/bytes": sum(file.size for file in files),
+            "lakehouse/newest": newest[0].modified.isoformat(),
+            "lakehouse/days_late": max(late, 0),
+            "lakehouse/paths": dg.MetadataValue.json([file.path for file in newest[:_MOST_PATHS]]),
+        },
+    )

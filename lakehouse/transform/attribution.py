@@ -1,0 +1,152 @@
+"""Which days of a run's tables are bad: the days of the rows that broke a rule, and what is computed from them.
+
+Rules are judged by `quality/`; that good days are published without the bad ones is `publish_days.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import date
+from typing import TYPE_CHECKING
+
+import duckdb
+import structlog
+
+from lakehouse.changes.edges import is_reader
+from lakehouse.contracts.failures import failures_query, rows_rule
+from lakehouse.iceberg import Lake
+from lakehouse.quality.finding import Finding, Outcome
+from lakehouse.tables import Reach, Rule, Table, TableName, TableRule, TableRuleKind, Window
+from lakehouse.tables.sql import quote
+from lakehouse.transform.follow import edges_in
+from lakehouse.transform.manifest import Manifest
+
+if TYPE_CHECKING:
+    from lakehouse.contracts import Declarations
+
+_log = structlog.get_logger(__name__)
+
+_BY_ROW = {TableRuleKind.UNIQUE, TableRuleKind.DUPLICATES, TableRuleKind.RELATIONSHIP, TableRuleKind.BAD_ROWS}
+"""Kinds of table rules that rows break; the others are about a figure, and nobody knows which rows make it wrong."""
+
+Days = Mapping[date, str]
+"""Bad days, each with the reason."""
+
+
+def bad_days(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, table: Table, finding: Finding
+) -> frozenset[date] | None:
+    """The days of the window column, in UTC, of the rows that broke a rule, on the branch where it was judged.
+
+    None for a rule that cannot be blamed on days: a figure over the table, one that could not be judged, and rows
+    without a day. Raises what the catalog raises.
+    """
+    rules: tuple[Rule | TableRule, ...] = (*table.rules, *table.table_rules)
+    rule = next(one for one in rules if one.name == finding.rule)
+    if finding.outcome is not Outcome.FAILED or not table.window_column:
+        return None
+    if isinstance(rule, TableRule) and rule.kind not in _BY_ROW:
+        return None
+    sql = _days_of(table, rows_rule(rule), lambda name: lake.relation_sql(name, finding.branch))
+    try:
+        found = {day for (day,) in connection.execute(sql).fetchall()}
+    except duckdb.Error as error:
+        _log.warning("days of failing rows not found", table=str(table.name), rule=rule.name, reason=str(error))
+        return None
+    return None if not found or None in found else frozenset(found)
+
+
+class Blame:
+    """The bad days of one run of a window of several days, worked out while its tables are audited, parents first.
+
+    A rule that names no days holds every day, unless other days are bad too: then what is left without these is judged
+    once more before it is published. So does one that days outside of the window break: main would show them on.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
+        lake: Lake,
+        declarations: Declarations,
+        window: Window,
+    ) -> None:
+        self._connect, self._lake, self._declarations = connect, lake, declarations
+        self.window = window
+        self._broken: dict[TableName, dict[str, tuple[Finding, frozenset[date] | None]]] = {}
+
+    def take(self, name: TableName, findings: Iterable[Finding]) -> None:
+        """Remember what an audit of a table found, instead of what was found of these rules before.
+
+        Raises what the catalog raises.
+        """
+        broken = self._broken.setdefault(name, {})
+        blocking = []
+        for finding in findings:
+            broken.pop(finding.rule, None)
+            if finding.blocks:
+                blocking.append(finding)
+        if blocking and self.by_days(name):
+            with self._connect() as connection:
+                table = self._declarations[name]
+                broken |= {one.rule: (one, bad_days(connection, self._lake, table, one)) for one in blocking}
+
+    def forget(self, name: TableName) -> None:
+        """A table is built again."""
+        self._broken.pop(name, None)
+
+    def by_days(self, name: TableName) -> bool:
+        """Whether a table is written by days, so that some of them can be published without the others."""
+        return name in self._declarations and is_reader(self._declarations[name])
+
+    def own(self, name: TableName) -> Days:
+        """The days that a table's own rules name."""
+        found: dict[date, str] = {}
+        for finding, days in self._broken.get(name, {}).values():
+            for day in days or ():
+                found[day] = f"{found[day]}; {finding}" if day in found else str(finding)
+        return dict(sorted(found.items()))
+
+    def excuses(self, name: TableName, manifest: Manifest) -> bool:
+        """Whether a table that broke blocking rules has good days left to go on with."""
+        asked, held = frozenset(self.window.days), self.days(name, manifest).keys()
+        return bool(self._broken.get(name)) and bool(held) and held < asked
+
+    def remark(self, name: TableName) -> str:
+        """Why every day of a table is held where not every day is bad; empty if there is nothing to say."""
+        remarks = []
+        for finding, days in self._broken.get(name, {}).values():
+            outside = sorted((days or frozenset()) - {*self.window.days})
+            if days is None:
+                remarks.append(f"{finding.rule} says nothing about single days: every day of {self.window} is held")
+            elif outside:
+                remarks.append(f"{finding.rule} is broken outside of {self.window} too, first on {outside[0]}")
+        return "; ".join(remarks)
+
+    def inherited(self, name: TableName, manifest: Manifest) -> Days:
+        """The days that are bad because of what a table reads: the same, or all where they reach others."""
+        found: dict[date, str] = {}
+        if not self.by_days(name):
+            return found
+        for edge in edges_in(manifest, self._declarations[name], self._declarations):
+            if edge.reach is Reach.NONE or not self.by_days(edge.upstream) or edge.upstream not in manifest.by_table:
+                continue
+            held = self.days(edge.upstream, manifest)
+            if edge.reach is not Reach.SAME_DAY:
+                held = dict.fromkeys(self.window.days, next(iter(held.values()))) if held else {}
+            for day, why in held.items():
+                found.setdefault(day, why)
+        return found
+
+    def days(self, name: TableName, manifest: Manifest) -> Days:
+        """All bad days of a table of the run; where what it reads is bad too, that is the reason."""
+        return {**self.own(name), **self.inherited(name, manifest)}
+
+
+def _days_of(table: Table, rule: Rule | TableRule, relation: Callable[[TableName], str]) -> str:
+    failures = failures_query(rule, table.name, relation)
+    day = f"cast({quote(table.window_column or '')} as date)"
+    if isinstance(rule, TableRule) and rule.kind is TableRuleKind.UNIQUE:
+        keys = ", ".join(map(quote, rule.columns))
+        return f"select distinct {day} from {relation(table.name)} semi join ({failures}) using ({keys})"
+    return f"select distinct {day} from ({failures})"
