@@ -74,9 +74,10 @@ def finding(rule: str, outcome: Outcome = Outcome.FAILED, severity: Severity = S
 def write(lake: Lake, table: Table, *rows: tuple[int, date | None, int | None], branch: str = BRANCH) -> None:
     stored = lake.create(table)
     ids, days, refs = zip(*rows, strict=True)
-    stored.create_branch(branch)
+    if branch != "main":
+        stored.create_branch(branch)
     content = pa.table({"id": ids, "day": days, "ref": refs}, schema=stored.schema())
-    stored.append(content, run_key=f"{table.name}", branch=branch)
+    stored.append(content, run_key=f"{table.name}:{branch}", branch=branch)
 
 
 @pytest.fixture
@@ -195,6 +196,48 @@ def test_the_last_audit_of_a_rule_counts_and_warnings_never_hold(settings: Setti
     assert {*found.own(TABLE.name)} == {D[2], D[3]}
     found.forget(TABLE.name)
     assert (found.own(TABLE.name), found.excuses(TABLE.name, MANIFEST)) == ({}, False)
+
+
+@pytest.fixture
+def shown(filled: Lake) -> Lake:
+    """Main shows the wrong rows of the last day too, and one more order than the branch."""
+    content = ((60, D[4], 9), (3, D[0], 1), (4, D[0], 1), (5, D[0], 1), (6, D[0], 1), (8, D[0], 1))
+    write(filled, TABLE, *content, branch="main")
+    return filled
+
+
+def test_rows_that_main_shows_outside_of_the_window_hold_nothing(settings: Settings, shown: Lake) -> None:
+    """Else two days that need the same repair, in two runs, would wait for one another for ever."""
+    found = blame(settings, shown, finding("few_large"))
+    assert [*found.own(TABLE.name)] == [D[1]]
+    assert found.excuses(TABLE.name, MANIFEST)
+    alone = blame(settings, shown, finding("known"), window=Window.of_days(D[1], D[1]))
+    assert (alone.own(TABLE.name), alone.excuses(TABLE.name, MANIFEST)) == ({}, True)
+    assert alone.not_at_fault == {(TABLE.name, "known")}
+    assert alone.excused(finding("known"))
+    assert not alone.excused(finding("small"))
+
+
+def test_a_figure_that_is_no_worse_than_mains_holds_nothing(settings: Settings, shown: Lake) -> None:
+    """Of the branch it is five rows, of main six, and it must be none."""
+    found = blame(settings, shown, finding("sums_up"))
+    assert found.excuses(TABLE.name, MANIFEST)
+    assert found.not_at_fault == {(TABLE.name, "sums_up")}
+    found.take(TABLE.name, [finding("sums_up", Outcome.PASSED)])
+    assert found.not_at_fault == frozenset()
+    found.take(TABLE.name, [finding("sums_up", Outcome.ERROR)])
+    assert not found.excuses(TABLE.name, MANIFEST)
+
+
+def test_a_figure_that_gets_worse_holds_every_day(settings: Settings, lake: Lake) -> None:
+    write(lake, TABLE, (1, D[0], 1), branch="main")
+    write(lake, OTHER, (1, D[0], None))
+    lake.table(TABLE.name).create_branch(BRANCH)
+    more = pa.table({"id": [2], "day": [D[1]], "ref": [1]}, schema=lake.table(TABLE.name).schema())
+    lake.table(TABLE.name).append(more, run_key="more", branch=BRANCH)
+    found = blame(settings, lake, finding("sums_up"))
+    assert not found.excuses(TABLE.name, MANIFEST)
+    assert found.not_at_fault == frozenset()
 
 
 AUDIT = Test(

@@ -84,7 +84,7 @@ def held_for_consumers(lake: Lake, name: TableName, *, now: datetime, at_most: t
     Who has not come `at_most` after the table moved on is not waited for any longer, nor is who read what main does not
     hold. Raises TableMissing.
     """
-    main = [(snapshot.id, snapshot.committed_at) for snapshot in lake.table(name).snapshots()]
+    main = [(snapshot.id, snapshot.committed_at) for snapshot in lake.look(name).snapshots()]
     # When main went on from each of its snapshots; from the newest it has not.
     went_on = {older: at for (_, at), (older, _) in pairwise(main)}
     on_main = {snapshot_id for snapshot_id, _ in main}

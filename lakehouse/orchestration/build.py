@@ -7,6 +7,7 @@ audit are belongs in `transform/` and `quality/`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from lakehouse.orchestration.translator import NODE
 from lakehouse.quality.finding import Finding
 from lakehouse.quality.gate import Gate
 from lakehouse.settings import Settings
-from lakehouse.tables import TableName, Window
+from lakehouse.tables import Severity, TableName, Window
 from lakehouse.telemetry import Meter
 from lakehouse.transform.events import Event, ModelFinished, Status, TestFinished
 from lakehouse.transform.folders import manifest_path
@@ -177,11 +178,19 @@ class Build:
             if name is not None:
                 finding = self._found.get((name, key.name))
                 if finding is not None:
-                    yield check_result(finding, page=record.pages.get(name))
+                    yield check_result(self._told(finding), page=record.pages.get(name))
             else:
                 event = self._tests.get(spec.metadata[NODE])
                 if event is not None and event.status is not Status.SKIPPED:
                     yield self._test_result(key, event)
+
+    def _told(self, finding: Finding) -> Finding:
+        """What main showed before fails no run that does not make it worse: it is told as a warning."""
+        excused = {key for made in self._made for key in made.not_at_fault}
+        if finding.table in self._bad or (finding.table, finding.rule) not in excused:
+            return finding
+        said = f"{finding.observed}; main was no better before, so nothing is held for it"
+        return replace(finding, severity=Severity.WARNING, observed=said)
 
     def _test_result(self, key: dg.AssetCheckKey, event: TestFinished) -> dg.AssetCheckResult:
         """A test that somebody wrote for dbt."""

@@ -67,6 +67,11 @@ class Rounds:
         self.held: dict[TableName, str] = {}
         self.error: LakehouseError | None = None
 
+    @property
+    def not_at_fault(self) -> frozenset[tuple[TableName, str]]:
+        """The blocking rules that main breaks no less: they hold nothing of this run."""
+        return frozenset() if self._blame is None else self._blame.not_at_fault
+
     def run(self, select: Sequence[str]) -> Generator[Event, None, None]:
         """Build what is selected and publish it, at most three times; yields the events of every build."""
         for left in reversed(range(ROUNDS)):
@@ -140,8 +145,7 @@ class Rounds:
 
     @cached_property
     def _blame(self) -> Blame | None:
-        """Nobody has to ask for the bad day of one."""
-        if self._window is None or len([*self._window.days]) == 1:
+        if self._window is None:
             return None
         return Blame(lambda: connect(self._settings), self._lake, self._declarations, self._window)
 
@@ -150,7 +154,8 @@ class Rounds:
         if self._window is None:
             message = "days are published of a run without days"
             raise RuntimeError(message)
-        return DayPublisher(self._lake, self._branch, self._window, self._judge_days, self._as_on_main)
+        excused = self._blame.excused if self._blame is not None else (lambda _finding: False)
+        return DayPublisher(self._lake, self._branch, self._window, self._judge_days, self._as_on_main, excused)
 
     @contextmanager
     def _as_on_main(self) -> Iterator[duckdb.DuckDBPyConnection]:

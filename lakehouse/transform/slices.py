@@ -44,6 +44,7 @@ class Slice:
     held: dict[TableName, str] = field(default_factory=dict)
     error: LakehouseError | None = None
     found_done: bool = False
+    not_at_fault: frozenset[tuple[TableName, str]] = frozenset()
 
 
 class Slices:
@@ -99,7 +100,16 @@ class Slices:
         )
         yield from rounds.run(select)
         published = {name: commit.snapshot_id for name, commit in rounds.published.items()}
-        return Slice(branch, window, published, rounds.windows, rounds.bad, rounds.held, rounds.error)
+        return Slice(
+            branch,
+            window,
+            published,
+            rounds.windows,
+            rounds.bad,
+            rounds.held,
+            rounds.error,
+            not_at_fault=rounds.not_at_fault,
+        )
 
     def _found_done(self, select: Sequence[str], run_key: str) -> dict[TableName, int | None]:
         """The heads of all tables that are selected, if main has what this run key wrote to each; else nothing."""
