@@ -34,6 +34,10 @@ from lakehouse.settings import S3, Settings, load_settings
 if TYPE_CHECKING:
     from lakehouse.iceberg import Lake
 
+# Their asserts stand outside of test modules: else a failure would not say what was compared. To be said before any of
+# them is imported, and they import one another.
+pytest.register_assert_rewrite(*(f"assets_tests.{area}.machine" for area in ("changes", "iceberg", "upkeep")))
+
 # Examples may take as long as a busy machine makes them take. Where a test does not say how many, CI tries the usual
 # hundred, and a run by hand a quarter of them.
 IN_CI = os.environ.get("CI") == "true"

@@ -34,9 +34,6 @@ from lakehouse.storage import Store
 from lakehouse.storage.open import open_store
 from lakehouse.tables import Column, Layer, Table, TableName
 
-# Its asserts stand outside of test modules: else a failure would not say what was compared.
-pytest.register_assert_rewrite("assets_tests.iceberg.machine")
-
 COLUMNS = (
     Column("order_id", "long", required=True, description="The shop's number of the order"),
     Column("order_date", "date", required=True),

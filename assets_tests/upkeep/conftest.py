@@ -46,8 +46,6 @@ __all__ = [
     "s3_of",
 ]
 
-pytest.register_assert_rewrite("assets_tests.upkeep.machine")
-
 
 @pytest.fixture
 def small(lake: Lake, flat: Table, rows: Callable[..., pa.Table]) -> LakeTable:
