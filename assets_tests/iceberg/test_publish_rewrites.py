@@ -182,5 +182,5 @@ def test_files_that_another_program_has_brought_to_main_are_not_published_a_seco
         table.publish(BRANCH, audit=audit)
     assert ids(table) == [1, 2, 10]
     assert table.branches() == (BRANCH,)
-    table.overwrite(rows([3]), run_key="after")
+    table.overwrite(rows([3]), where=None, run_key="after")
     assert ids(table) == [3]

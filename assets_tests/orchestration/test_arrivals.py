@@ -15,7 +15,7 @@ import pytest
 from assets_tests.changes.conftest import PAID, PAYMENTS, Chain
 from assets_tests.orchestration.asking import JOBS, Asking, graph_of
 from lakehouse.errors import SourceUnreachable
-from lakehouse.iceberg import Lake
+from lakehouse.iceberg import Lake, connect
 from lakehouse.orchestration.arrivals import landing_sensors
 from lakehouse.orchestration.specs import source_spec
 from lakehouse.settings import Automation, FilesSource, Settings
@@ -58,7 +58,7 @@ class Landing:
 @pytest.fixture
 def landing(settings: Settings) -> Iterator[Landing]:
     landed = settings.model_copy(update={"sources": {"landing": FilesSource(root="landing")}})
-    chain = Chain(landed, Lake.open(landed))
+    chain = Chain(landed, Lake.open(landed), connect(landed))
     chain.add(LOADED)
     folder = landed.state / "landing" / "payments"
     folder.mkdir(parents=True)

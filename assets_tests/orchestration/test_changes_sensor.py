@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from assets_tests.changes.conftest import GOLD, ORDERS, PAID, PAYMENTS, SILVER, Chain
 from assets_tests.orchestration.asking import Asking
 from lakehouse.errors import LakehouseError
-from lakehouse.iceberg import Lake
+from lakehouse.iceberg import Lake, connect
 from lakehouse.orchestration.asked import PATIENCE
 from lakehouse.settings import Catalog, Settings
 from lakehouse.tables import Window
@@ -24,7 +24,7 @@ LATER = PATIENCE + 1
 @pytest.fixture
 def asking(settings: Settings) -> Iterator[Asking]:
     """Ten days with an order each, all built; nothing is out of date, and nothing was asked."""
-    chain = Chain(settings, Lake.open(settings))
+    chain = Chain(settings, Lake.open(settings), connect(settings))
     chain.orders(*((number, number, number) for number in range(1, 11)))
     chain.payments((1, 1, 10), (2, 2, 20), (3, 3, 30))
     chain.build_all()
@@ -210,7 +210,7 @@ def test_a_lake_that_does_not_answer_is_a_red_tick_and_moves_no_cursor(asking: A
 
 
 def test_a_table_that_was_never_built_asks_for_nothing(settings: Settings) -> None:
-    chain = Chain(settings, Lake.open(settings))
+    chain = Chain(settings, Lake.open(settings), connect(settings))
     chain.orders((1, 1, 1))
     chain.payments((1, 1, 10))
     with dg.DagsterInstance.ephemeral() as instance:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from assets_tests.changes.conftest import ORDERS, PAID, PAYMENTS, Chain
 from assets_tests.orchestration.asking import JOBS, Asking, graph_of
 from lakehouse.errors import SourceUnreachable
-from lakehouse.iceberg import Lake
+from lakehouse.iceberg import Lake, connect
 from lakehouse.ingest.interval import SCOPE
 from lakehouse.orchestration.polls import poll_sensors
 from lakehouse.settings import Automation, FilesSource, PostgresSource, Settings
@@ -77,7 +77,7 @@ def shop(settings: Settings, database: SecretStr) -> Iterator[Shop]:
     """A shop with an order and a payment that are not loaded yet."""
     sources = {"shop": PostgresSource(url=database), "landing": FilesSource(root="landing")}
     polled = settings.model_copy(update={"sources": sources, "automation": Automation(poll_seconds=15)})
-    chain = Chain(polled, Lake.open(polled))
+    chain = Chain(polled, Lake.open(polled), connect(polled))
     for table in LOADS:
         chain.add(table)
     with dg.DagsterInstance.ephemeral() as instance:

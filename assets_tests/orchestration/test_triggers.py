@@ -11,7 +11,7 @@ from assets_tests.changes.conftest import GOLD, ORDERS, PAID, PAYMENTS, SILVER, 
 from assets_tests.orchestration.asking import graph_of, node
 from lakehouse.contracts import Declarations
 from lakehouse.errors import SettingsError
-from lakehouse.iceberg import Lake
+from lakehouse.iceberg import Lake, connect
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.triggers import jobs, schedules, sensors
 from lakehouse.settings import Automation, Settings, load_settings
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def graph(settings: Settings) -> ModelGraph:
-    return graph_of(Chain(settings, Lake.open(settings)))
+    return graph_of(Chain(settings, Lake.open(settings), connect(settings)))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import dagster as dg
 from lakehouse.environment import exported
 from lakehouse.errors import ServiceError, SettingsError
 from lakehouse.orchestration import s3
-from lakehouse.orchestration.left_over import end_left_over_runs
 from lakehouse.settings import Settings
 from lakehouse.storage import from_uri, is_s3, make_room
 
@@ -89,6 +88,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
     Runs that a machine left behind when it went down are ended, so that they are done again.
     """
+    from lakehouse.orchestration.left_over import end_left_over_runs
+
     # Dagster's tables are made here: its server and its daemon, started at once, would both try.
     with open_instance(settings) as instance:
         if _on_this_machine(settings):
