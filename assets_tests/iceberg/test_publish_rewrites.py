@@ -14,8 +14,9 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import EMPTY_DICT
 
-from lakehouse.errors import PublishConflict
+from lakehouse.errors import BranchMissing, CatalogError, PublishConflict
 from lakehouse.iceberg import Commit, Lake, LakeTable
+from lakehouse.iceberg.refs.branch import create_branch
 from lakehouse.iceberg.refs.rebase import rebase
 from lakehouse.storage.paths import local_path
 from lakehouse.tables import Table, TableName
@@ -184,3 +185,36 @@ def test_files_that_another_program_has_brought_to_main_are_not_published_a_seco
     assert table.branches() == (BRANCH,)
     table.overwrite(rows([3]), where=None, run_key="after")
     assert ids(table) == [3]
+
+
+def test_a_branch_whose_files_go_while_it_is_put_on_top_of_main_is_missing(
+    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expiry drops a branch that nobody has worked on for long, and deletes its files."""
+    table.append(rows([3]), run_key="three")
+    head = foreign(table.name).metadata.snapshot_by_name(BRANCH)
+    assert head is not None
+
+    def scratch(*arguments: Any) -> None:  # noqa: ANN401  (those of create_branch)
+        monkeypatch.undo()
+        table.discard(BRANCH)
+        local_path(head.manifest_list).unlink()
+        create_branch(*arguments)
+
+    monkeypatch.setattr("lakehouse.iceberg.refs.rebase.create_branch", scratch)
+    with pytest.raises(BranchMissing):
+        table.publish(BRANCH, audit=audit)
+    assert [*foreign(table.name).metadata.refs] == ["main"]
+    assert foreign(table.name).scan().to_arrow().num_rows == len([1, 2, 3])
+
+
+def test_a_branch_that_lost_a_file_is_said_and_kept(
+    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, ids: Ids
+) -> None:
+    table.append(rows([3]), run_key="three")
+    head = foreign(table.name).metadata.snapshot_by_name(BRANCH)
+    assert head is not None
+    local_path(head.manifest_list).unlink()
+    with pytest.raises(CatalogError, match="is gone"):
+        table.publish(BRANCH, audit=audit)
+    assert (ids(table), table.branches()) == ([1, 2, 3], (BRANCH,))

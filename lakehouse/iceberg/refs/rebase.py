@@ -6,7 +6,8 @@ Whether and when that is done is `publish.py`. Work that took files away is not 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -16,7 +17,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from lakehouse.errors import BranchMissing, CommitConflict, Fenced, PublishConflict, RunKeyTooOld
+from lakehouse.errors import BranchMissing, CatalogError, CommitConflict, Fenced, PublishConflict, RunKeyTooOld
 from lakehouse.iceberg.commits.commit import commit_append
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import Commit, merged, nothing_new
@@ -66,7 +67,8 @@ def rebase(
     if beside.is_next or beside.is_on_main:
         return nothing_new(name, branch, beside.head)
     _check(beside, name, branch)
-    _refuse_taken(beside, table.io, name, branch)
+    with _there(table, name, branch):
+        _refuse_taken(beside, table.io, name, branch)
     scratch = f"{SCRATCH}{uuid.uuid4().hex[:12]}"
     _sweep(table, name)
     create_branch(table, name, scratch)
@@ -74,7 +76,8 @@ def rebase(
         base = _head_id(table.metadata, scratch)
         if onto not in {None, base}:
             raise conflict(name, branch, expected=f"main at {onto}", found=f"main at {base}")
-        made = _replayed(table, name, beside, branch, scratch)
+        with _there(table, name, branch):
+            made = _replayed(table, name, beside, branch, scratch)
         table.refresh()
         head = _head_id(table.metadata, scratch)
         swap(table, name, lambda metadata: _move(metadata, name, branch, beside, head))
@@ -137,6 +140,21 @@ def _check(beside: Staged, name: TableName, branch: str) -> None:
     else:
         return
     raise conflict(name, branch, expected="a branch of appends, to be put on top of main", found=found)
+
+
+@contextmanager
+def _there(table: IcebergTable, name: TableName, branch: str) -> Iterator[None]:
+    """What is read of a branch. An expiry that drops it in this moment deletes its files: then BranchMissing."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        table.refresh()
+        head_of(table.metadata, branch)
+        raise CatalogError(
+            f"a file of branch {branch!r} of {name} is gone",
+            found=str(error),
+            remedy="Nothing was published. Restore the file, or discard the branch and run again.",
+        ) from error
 
 
 def _refuse_taken(beside: Staged, io: FileIO, name: TableName, branch: str) -> None:
