@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo ui services services-down check test test-services interop defects mutants bench lock clean
+.PHONY: help demo ui services services-down check test test-services live interop defects mutants bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -28,11 +28,14 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/lakehouse check
 
 test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects and not interop" $(PYTEST)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects and not interop and not live" $(PYTEST)
 
 test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog, Toxiproxy (built first, once, into .cache), and in a browser
 	@$(BIN)/lakehouse service install
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m services $(PYTEST)
+
+live: .venv/.installed ## late data in a real UI with its daemon: files, database rows, kills, lost cursors; ten minutes
+	$(BIN)/pytest -n 1 --dist loadfile -m live assets_tests/live $(PYTEST)
 
 interop: .venv/.installed ## Spark (fetched first, once, into .cache) reads and writes the demo's tables after upkeep; needs Java and Maven
 	@$(BIN)/python -m bench.spark install

@@ -17,7 +17,7 @@ from assets_tests.live.sources import day
 if TYPE_CHECKING:
     from assets_tests.live.conftest import Live
 
-pytestmark = pytest.mark.services  # minutes: a real UI, killed and started again
+pytestmark = pytest.mark.live  # minutes: a real UI, killed and started again
 FACTS, REVENUE = "gold.fct_orders", "gold.daily_revenue"
 ASKED = "changes/gold/fct_orders"
 

@@ -21,7 +21,7 @@ from assets_tests.live.sources import day
 if TYPE_CHECKING:
     from assets_tests.live.conftest import Live
 
-pytestmark = pytest.mark.services  # minutes: a real UI and its daemon
+pytestmark = pytest.mark.live  # minutes: a real UI and its daemon
 SILVER, FACTS, REVENUE = DAILY = ("silver.orders", "gold.fct_orders", "gold.daily_revenue")
 LATE = (day(3), day(5), day(9))
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
