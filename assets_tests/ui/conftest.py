@@ -84,7 +84,9 @@ def ui(chromium: str, clock: str, tmp_path_factory: pytest.TempPathFactory) -> I
     settings = load_settings(ROOT, state=str(state))
     log = state / "ui.log"
     port = _free_port()
-    environment = {**_environment(state, port), "LAKEHOUSE_UPKEEP__SCHEDULE": clock}
+    # What starts by itself is looked at in `assets_tests/live`; here it would come between what is clicked.
+    quiet = {"LAKEHOUSE_UPKEEP__SCHEDULE": clock, "LAKEHOUSE_AUTOMATION__ENABLED": "false"}
+    environment = {**_environment(state, port), **quiet}
     try:
         open_shop(settings, scale=SCALE).advance(DAYS)
         with _started(environment, log, f"http://127.0.0.1:{port}") as url:

@@ -93,13 +93,14 @@ def test_the_lineage_shows_a_group_for_each_layer(page: Page) -> None:
         expect(shown(page, group)).to_be_visible()
 
 
-def test_the_automation_page_shows_schedule_and_sensor_switched_on(page: Page, backfill: str) -> None:
+def test_the_automation_page_shows_what_is_switched_on_and_what_is_not(page: Page, backfill: str) -> None:
     assert backfill
     page.goto("/automation")
-    for name in ("shop_nightly", "payments_landing"):
+    # Sensors are switched off by a setting, for these tests.
+    for name, on in (("shop_nightly", True), ("payments_landing", False)):
         row = page.locator("[data-index]").filter(has_text=name)
         # The first box selects the row, the last switches it on and off.
-        expect(row.get_by_role("checkbox").last).to_be_checked()
+        expect(row.get_by_role("checkbox").last).to_be_checked(checked=on)
 
 
 def test_an_asset_shows_what_its_contract_says(ui: Ui, page: Page, backfill: str) -> None:
