@@ -61,7 +61,8 @@ def test_a_derived_day_is_loaded_and_comes_from_its_moment(till: Settings, decla
     moments = ["2026-07-01T13:29:59Z", "2026-07-01T13:30:00Z", "2026-12-31T13:00:00Z"]
     lines = [json.dumps({"number": number, "born_at": at}) for number, at in enumerate(moments)]
     (till.state / "till" / "a.jsonl").write_text("\n".join(lines))
-    ran = dg.materialize(bronze_assets(till, declarations), instance=dg.DagsterInstance.ephemeral())
+    with dg.DagsterInstance.ephemeral() as instance:
+        ran = dg.materialize(bronze_assets(till, declarations), instance=instance)
     rows = Lake.open(till).table(RECEIPTS).scan().read_all().to_pylist()
     assert {row["number"]: str(row["business_date"]) for row in rows} == {
         0: "2026-07-01",
