@@ -1,6 +1,6 @@
 """The variables of this process: lent to libraries that read nothing else, and handed on to other processes.
 
-What our own settings are read from, the environment too, is `settings.py`.
+What our own settings are read from, the environment too, is `settings/`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A connection of `lakehouse add` as settings: the address in the project's pyproject.toml, its password in the state.
 
-What the settings are, and how strong each place is, stands in `settings.py`.
+What the settings are, and how strong each place is, stands in `settings/`.
 """
 
 from __future__ import annotations
