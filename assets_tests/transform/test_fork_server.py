@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,25 @@ from lakehouse.transform.fork_server import Fork, ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120
+# A server that is stopped answers nobody and ends for nothing but a kill: as one that imports for ever.
+ENDS = """
+import os, signal, sys
+from pathlib import Path
+from lakehouse.transform.fork_server import fork_server
+server = fork_server(Path(sys.argv[1]))
+os.kill(server.pid, signal.SIGSTOP)
+print(server.pid)
+"""
+FORKS = """
+import os, sys
+from pathlib import Path
+from lakehouse.transform.fork_server import fork_server
+server = fork_server(Path(sys.argv[1]))
+forked = os.fork()
+if forked == 0:
+    sys.exit()
+print(os.waitpid(forked, 0)[1], server.alive)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +57,14 @@ class Forked:
         os.close(theirs_in)
         os.close(theirs_out)
 
+    def run_dbt(self) -> None:
+        request = Request(load_settings(ROOT), ("--version",))
+        os.write(self.to, request.to_json().encode() + b"\n")
+        with os.fdopen(os.dup(self.out)) as reports:
+            (report,) = map(json.loads, reports)
+        assert "end" in report
+        assert self.fork.ended(PATIENCE_S)
+
     def close(self) -> None:
         self.fork.end(PATIENCE_S)
         os.close(self.to)
@@ -44,12 +73,7 @@ class Forked:
 
 def test_a_fork_runs_dbt_where_it_was_told_and_ends_by_itself(server: ForkServer, tmp_path: Path) -> None:
     forked = Forked(server, tmp_path)
-    request = Request(load_settings(ROOT), ("--version",))
-    os.write(forked.to, request.to_json().encode() + b"\n")
-    with os.fdopen(os.dup(forked.out)) as reports:
-        (report,) = map(json.loads, reports)
-    assert "end" in report
-    assert forked.fork.ended(PATIENCE_S)
+    forked.run_dbt()
     forked.close()
 
 
@@ -87,3 +111,30 @@ def test_a_server_that_is_gone_is_an_error_that_names_its_log(tmp_path: Path) ->
         Forked(server, tmp_path)
     assert str(tmp_path / "log") in str(raised.value)
     server.close()
+
+
+def ran(program: str, log: Path) -> str:
+    """What a process with this program prints when all that Python could warn of is an error."""
+    words = [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(log)]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_a_process_that_ends_takes_its_server_along_without_waiting_for_it(tmp_path: Path) -> None:
+    server = int(ran(ENDS, tmp_path / "log"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_a_process_that_was_forked_leaves_the_server_to_who_made_it(tmp_path: Path) -> None:
+    assert ran(FORKS, tmp_path / "log") == "0 True"
+
+
+def test_a_fork_goes_on_when_its_server_is_closed(tmp_path: Path) -> None:
+    server = ForkServer(tmp_path / "log")
+    forked = Forked(server, tmp_path)
+    server.close()
+    server.close()
+    forked.run_dbt()
+    forked.close()

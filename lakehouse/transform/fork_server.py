@@ -1,11 +1,14 @@
 """A process that has imported dbt, and forks another for each run of dbt: seconds of imports are paid once.
 
-One belongs to each process that runs dbt; it ends when that one does. What a fork does is `dbt_main.py`; how its pipes
-are used is `dbt_process.py`. This module is both ends: `ForkServer` here, `main` there.
+One belongs to each process that runs dbt, which ends it when it ends itself, at once, also in the midst of imports; a
+process that is killed leaves one that ends when it hears of nobody. Forks have sessions of their own, and go on. What a
+fork does is `dbt_main.py`; how its pipes are used is `dbt_process.py`. This module is both ends: `ForkServer` here,
+`main` there.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import select
@@ -26,6 +29,7 @@ _CHUNK = 64 * 1024
 _END = b"\n"
 _FILES = 4
 """Of each fork: stdin, stdout, stderr, and the end of a pipe that closes with its last breath."""
+_GRACE_SECONDS = 5
 
 
 class Fork:
@@ -54,11 +58,16 @@ class Fork:
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
-            return  # It has not made its session yet, or its server is gone and has taken it along.
+            # It has not made its session yet, so it has started nothing; or it is gone, as its server is.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 class ForkServer:
-    """The server's client; one question at a time, each with its answer. What the server prints goes to a file."""
+    """The server's client; one question at a time, each with its answer. What the server prints goes to a file.
+
+    It is closed when this process ends, if nobody has closed it before.
+    """
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -75,6 +84,8 @@ class ForkServer:
             )
         self._socket = ours
         self._lock = threading.Lock()
+        self._owner = os.getpid()
+        atexit.register(self.close)
 
     @property
     def pid(self) -> int:
@@ -121,9 +132,16 @@ class ForkServer:
         return found
 
     def close(self) -> None:
-        """End the server; forks that still run go on."""
+        """End the server; forks that still run go on. A process forked from the one that made it only lets go of it."""
+        atexit.unregister(self.close)
+        if self._owner == os.getpid():
+            # It keeps nothing, and while it imports it would hear of nothing else.
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE_SECONDS)
+        else:
+            self._process.poll()  # It is no child of this process, which so learns that it has not to wait for it.
         self._socket.close()
-        self._process.wait()
 
 
 _lock = threading.Lock()
