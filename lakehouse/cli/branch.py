@@ -81,11 +81,11 @@ def publish(
 ) -> None:
     """Bring a branch, or some of its days, to main, as you judge it: no audit is run."""
     table = _table(name)
-    wanted = None if windows is None else [_window(text) for text in windows]
+    wanted = [_window(text) for text in windows or ()]
     if dry_run:
         _say_what(table, table.branch_state(branch), "would be published", as_json=as_json)
         return
-    commit = table.publish(branch, windows=wanted)
+    commit = table.publish_windows(branch, wanted) if wanted else table.publish(branch)
     if as_json:
         show_json({**asdict(commit), "table": str(commit.table), "branches": table.branches()})
         return

@@ -29,12 +29,13 @@ _FINDINGS, _ERROR = 1, 2
 @app.command()
 def health(names: Names = None, *, as_json: AsJson = False) -> None:
     """Print how tables are doing: files, deletes and snapshots, from their metadata alone."""
+    from lakehouse.iceberg import LastReads
     from lakehouse.upkeep import health as health_of
     from lakehouse.upkeep import policy_of, size
 
     settings, lake = _opened()
-    now = datetime.now(UTC)
-    found = [health_of(lake, name, policy_of(settings, lake, name), now=now) for name in _wanted(lake, names)]
+    now, reads, wanted = datetime.now(UTC), LastReads(lake), _wanted(lake, names)
+    found = [health_of(lake, name, policy_of(settings, lake, name), now=now, reads=reads) for name in wanted]
     if as_json:
         show_json([{**asdict(one), "table": str(one.table)} for one in found])
         return
@@ -60,11 +61,12 @@ def health(names: Names = None, *, as_json: AsJson = False) -> None:
 @app.command()
 def plan(names: Names = None, *, as_json: AsJson = False) -> None:
     """Print what upkeep would pack and expire now, and why. Nothing is changed, and no storage is listed."""
+    from lakehouse.iceberg import LastReads
     from lakehouse.upkeep import plan_upkeep, policy_of, size
 
     settings, lake = _opened()
-    now = datetime.now(UTC)
-    plans = [plan_upkeep(lake, name, policy_of(settings, lake, name), now=now) for name in _wanted(lake, names)]
+    now, reads, wanted = datetime.now(UTC), LastReads(lake), _wanted(lake, names)
+    plans = [plan_upkeep(lake, name, policy_of(settings, lake, name), now=now, reads=reads) for name in wanted]
     if as_json:
         show_json([_plan_json(one) for one in plans])
         return

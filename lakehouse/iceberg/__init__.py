@@ -7,6 +7,7 @@ from lakehouse.iceberg.commits.outcome import Commit
 from lakehouse.iceberg.commits.progress import MAIN
 from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Phase
 from lakehouse.iceberg.consumers import (
+    LastReads,
     consumers,
     downstream,
     held_for_consumers,
@@ -52,6 +53,7 @@ __all__ = [
     "KeptFor",
     "Lake",
     "LakeTable",
+    "LastReads",
     "Lease",
     "LiveFile",
     "ManifestStats",

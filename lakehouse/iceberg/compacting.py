@@ -42,4 +42,4 @@ class Compacting(Opened):
         """
         intent = Intent(self.name, None, summary=summary or {})
         with prepared(connection) as cursor:
-            return Run(self._load, self.name, cursor, intent, progress).all(groups, batch_bytes, so_far)
+            return Run(self._load, self.name, cursor, intent, progress=progress, so_far=so_far).all(groups, batch_bytes)

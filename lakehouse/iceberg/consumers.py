@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -55,7 +56,7 @@ def read_summary(read: Mapping[TableName, int]) -> dict[str, str]:
 
 def read_by(lake: Lake, name: TableName, branch: str = MAIN) -> dict[TableName, int]:
     """What the newest model run on a branch of a table read. Raises TableMissing, BranchMissing."""
-    return read_in(lake.table(name).snapshots(branch)) or {}
+    return read_in(lake.look(name).snapshots(branch)) or {}
 
 
 def read_in(snapshots: Iterable[SnapshotInfo]) -> dict[TableName, int] | None:
@@ -71,18 +72,32 @@ def consumers(lake: Lake, name: TableName) -> dict[TableName, frozenset[int]]:
     for other in lake.names():
         if other == name:
             continue
-        summaries = (snapshot.summary for snapshot in lake.table(other).snapshots())
+        summaries = (snapshot.summary for snapshot in lake.look(other).snapshots())
         read = (_decoded(summary[READ]).get(name) for summary in summaries if READ in summary)
         if ids := frozenset(snapshot_id for snapshot_id in read if snapshot_id is not None):
             found[other] = ids
     return found
 
 
-def held_for_consumers(lake: Lake, name: TableName, *, now: datetime, at_most: timedelta) -> Mapping[TableName, int]:
+class LastReads:
+    """What the newest model run of each table read: every table is opened for it, once for one pass over many."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    @cached_property
+    def by_table(self) -> Mapping[TableName, Mapping[TableName, int]]:
+        """The snapshots that each table's main was computed from, as of the first time that this is asked."""
+        return {name: read_by(self._lake, name) for name in self._lake.names()}
+
+
+def held_for_consumers(
+    lake: Lake, name: TableName, *, now: datetime, at_most: timedelta, reads: LastReads | None = None
+) -> Mapping[TableName, int]:
     """The snapshot of a table that each of its consumers read last, while the consumer may still come for the rest.
 
     Who has not come `at_most` after the table moved on is not waited for any longer, nor is who read what main does not
-    hold. Raises TableMissing.
+    hold. `reads` (default: asked now) are those of the pass that this is part of. Raises TableMissing.
     """
     main = [(snapshot.id, snapshot.committed_at) for snapshot in lake.look(name).snapshots()]
     # When main went on from each of its snapshots; from the newest it has not.
@@ -90,8 +105,8 @@ def held_for_consumers(lake: Lake, name: TableName, *, now: datetime, at_most: t
     on_main = {snapshot_id for snapshot_id, _ in main}
     return {
         other: read
-        for other in lake.names()
-        if other != name and (read := read_by(lake, other).get(name)) in on_main
+        for other, last in (reads or LastReads(lake)).by_table.items()
+        if other != name and (read := last.get(name)) in on_main
         if now - went_on.get(read, now) <= at_most
     }
 

@@ -21,7 +21,6 @@ from lakehouse.iceberg.commits.commit import already_done, commit_append, commit
 from lakehouse.iceberg.commits.intent import AlreadyDone, Intent, Promise
 from lakehouse.iceberg.commits.outcome import Commit, nothing_new
 from lakehouse.iceberg.commits.produce import Change
-from lakehouse.iceberg.commits.progress import MAIN, head_of, progress_at
 from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.opened import Opened
 from lakehouse.iceberg.parquet.conform import Rows, conformed
@@ -31,7 +30,7 @@ from lakehouse.iceberg.schemas.schema import arrow_of
 from lakehouse.iceberg.selection.plan import ManifestsRead, Paths, plan
 from lakehouse.iceberg.selection.rewrite import live_rows, survivors
 from lakehouse.iceberg.selection.where import Selection, Where
-from lakehouse.tables import Position, Window
+from lakehouse.tables import Window
 
 
 class Effects(Opened):
@@ -109,11 +108,6 @@ class Effects(Opened):
             {file.file_path: youngest for file in added},
         )
         return commit_change(table, intent, added, change)
-
-    def progress(self, scope: str, branch: str = MAIN) -> Position | None:
-        """How far the scope has come on a branch. Raises BranchMissing."""
-        metadata = self._load().metadata
-        return progress_at(metadata, head_of(metadata, branch)).get(scope)
 
     def _change(self, rows: Rows | None, where: Where, intent: Intent) -> Commit:
         table = self._load()

@@ -45,6 +45,10 @@ class Reading(Opened):
         metadata = self._load().metadata
         return progress_at(metadata, head_of(metadata, branch))
 
+    def progress(self, scope: str, branch: str = MAIN) -> Position | None:
+        """How far one scope has come on a branch; None if it never moved. Raises BranchMissing."""
+        return self.positions(branch).get(scope)
+
     def stats(self, branch: str = MAIN) -> TableStats:
         """Rows, files, bytes and snapshots of a branch. Raises BranchMissing."""
         table = self._load()

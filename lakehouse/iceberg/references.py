@@ -30,23 +30,13 @@ class References(Opened):
         """Make a branch at main's head; one that is there stays as it is. Raises CommitConflict, BranchMissing."""
         refs.create_branch(self._load(), self.name, branch)
 
-    def publish(
-        self,
-        branch: str,
-        *,
-        windows: Sequence[Window] | None = None,
-        audit: Audit | None = None,
-        judged: int | None = None,
-    ) -> Commit:
-        """Bring a branch to main and drop it, or only these windows of it and keep the rest.
+    def publish(self, branch: str, *, audit: Audit | None = None, judged: int | None = None) -> Commit:
+        """Bring a branch to main and drop it.
 
-        The whole branch must have been audited, as it was at the snapshot `judged` (default: as it is now). If main
-        moved since it was made, appends are put on top of main and `audit`, which reads the branch and raises what it
-        finds, is called again; three times at most.
-        Raises PublishConflict (the branch is kept), BranchMissing, CommitError.
+        It must have been audited, as it was at the snapshot `judged` (default: as it is now). If main moved since it
+        was made, appends are put on top of main and `audit`, which reads the branch and raises what it finds, is called
+        again; three times at most. Raises PublishConflict (the branch is kept), BranchMissing, CommitError.
         """
-        if windows is not None:
-            return publish_windows(self._load(), self.name, branch, windows)
         return publish(self._load(), self.name, branch, audit, judged)
 
     def publish_windows(  # noqa: PLR0913  (what is published, where to, and what is said of it)
@@ -61,9 +51,9 @@ class References(Opened):
     ) -> Commit:
         """Bring these windows of a branch to main, or onto another branch, where they can be audited without the rest.
 
-        The snapshot carries `progress`, if `expected_progress` is still so, and `summary`; they are about these windows
-        alone. Nothing happens where all of it is there already. Raises PublishConflict (the branch is kept),
-        BranchMissing, Fenced, CommitError.
+        The branch goes once main has all of it. The snapshot carries `progress`, if `expected_progress` is still so,
+        and `summary`; they are about these windows alone. Nothing happens where all of it is there already. Raises
+        PublishConflict (the branch is kept), BranchMissing, Fenced, CommitError.
         """
         said = Said(progress or {}, expected_progress or {}, summary or {})
         return publish_windows(self._load(), self.name, branch, windows, onto, said)

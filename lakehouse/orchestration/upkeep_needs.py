@@ -40,12 +40,13 @@ def needs(settings: Settings, lake: Lake, targets: Sequence[Target], instance: d
 
     Raises CatalogError when the lake cannot be reached.
     """
+    from lakehouse.iceberg import LastReads
     from lakehouse.ledger import last_tries
     from lakehouse.upkeep import policy_of
     from lakehouse.upkeep.health import look_at
     from lakehouse.upkeep.plan import plan_of
 
-    now = datetime.now(UTC)
+    now, reads = datetime.now(UTC), LastReads(lake)
     by_table, found = last_tries(lake), Needs()
     for target in targets:
         tries = by_table.get(target.name, {})
@@ -54,7 +55,7 @@ def needs(settings: Settings, lake: Lake, targets: Sequence[Target], instance: d
             continue
         try:
             policy = policy_of(settings, lake, target.name)
-            look = look_at(lake, target.name, policy, now=now)
+            look = look_at(lake, target.name, policy, now=now, reads=reads)
         except TableMissing:
             continue
         except LakehouseError as error:

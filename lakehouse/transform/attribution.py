@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import duckdb
 import structlog
 
-from lakehouse.changes.edges import is_reader
 from lakehouse.contracts.failures import failures_query, figure_query, rows_rule
 from lakehouse.iceberg import MAIN, Lake
 from lakehouse.quality.finding import Finding, Outcome
@@ -94,6 +93,11 @@ class Blame:
             else:
                 broken[finding.rule] = finding, days
 
+    def forget(self, name: TableName) -> None:
+        """A table is built again."""
+        self._broken.pop(name, None)
+        self._excused.pop(name, None)
+
     def excused(self, finding: Finding) -> bool:
         """Whether what a rule found is none of this run's doing. Raises what the catalog raises."""
         return any(days is not None and not days for _, days in self._at_fault(finding.table, [finding]))
@@ -103,32 +107,9 @@ class Blame:
         """The rules that are broken, and were so before."""
         return frozenset((name, rule) for name, rules in self._excused.items() for rule in rules)
 
-    def _at_fault(
-        self, name: TableName, blocking: Iterable[Finding]
-    ) -> Iterator[tuple[Finding, frozenset[date] | None]]:
-        """Each finding with the days that this run is to blame for; None where it may be any."""
-        found = list(blocking)
-        if not found or not self.by_days(name):
-            return
-        table, window = self._declarations[name], {*self.window.days}
-        with self._connect() as connection:
-            for finding in found:
-                days = bad_days(connection, self._lake, table, finding)
-                if days is None and _no_worse(connection, self._lake, table, finding):
-                    days = frozenset()
-                elif days is not None and days - window:
-                    before = bad_days(connection, self._lake, table, finding, own=MAIN) or frozenset()
-                    days -= before - window
-                yield finding, days
-
-    def forget(self, name: TableName) -> None:
-        """A table is built again."""
-        self._broken.pop(name, None)
-        self._excused.pop(name, None)
-
     def by_days(self, name: TableName) -> bool:
         """Whether a table is written by days, so that some of them can be published without the others."""
-        return name in self._declarations and is_reader(self._declarations[name])
+        return name in self._declarations and self._declarations[name].follows_by_days
 
     def own(self, name: TableName) -> Days:
         """The days that a table's own rules name."""
@@ -137,25 +118,6 @@ class Blame:
             for day in days or ():
                 found[day] = f"{found[day]}; {finding}" if day in found else str(finding)
         return dict(sorted(found.items()))
-
-    def excuses(self, name: TableName, manifest: Manifest) -> bool:
-        """Whether a table that broke blocking rules has good days left to go on with."""
-        asked, held = frozenset(self.window.days), self.days(name, manifest).keys()
-        broken = bool(self._broken.get(name))
-        return (bool(held) if broken else bool(self._excused.get(name))) and held < asked
-
-    def remark(self, name: TableName) -> str:
-        """Why every day of a table is held where not every day is bad; empty if there is nothing to say."""
-        remarks: list[str] = []
-        if len([*self.window.days]) == 1:
-            return ""
-        for finding, days in self._broken.get(name, {}).values():
-            outside = sorted((days or frozenset()) - {*self.window.days})
-            if days is None:
-                remarks.append(f"{finding.rule} says nothing about single days: every day of {self.window} is held")
-            elif outside:
-                remarks.append(f"{finding.rule} is broken outside of {self.window} too, first on {outside[0]}")
-        return "; ".join(remarks)
 
     def inherited(self, name: TableName, manifest: Manifest) -> Days:
         """The days that are bad because of what a table reads: the same, or all where they reach others."""
@@ -176,6 +138,43 @@ class Blame:
         """All bad days of a table of the run; where what it reads is bad too, that is the reason."""
         return {**self.own(name), **self.inherited(name, manifest)}
 
+    def excuses(self, name: TableName, manifest: Manifest) -> bool:
+        """Whether a table that broke blocking rules has good days left to go on with."""
+        asked, held = frozenset(self.window.days), self.days(name, manifest).keys()
+        broken = bool(self._broken.get(name))
+        return (bool(held) if broken else bool(self._excused.get(name))) and held < asked
+
+    def remark(self, name: TableName) -> str:
+        """Why every day of a table is held where not every day is bad; empty if there is nothing to say."""
+        if len([*self.window.days]) == 1:
+            return ""
+        remarks: list[str] = []
+        for finding, days in self._broken.get(name, {}).values():
+            outside = sorted((days or frozenset()) - {*self.window.days})
+            if days is None:
+                remarks.append(f"{finding.rule} says nothing about single days: every day of {self.window} is held")
+            elif outside:
+                remarks.append(f"{finding.rule} is broken outside of {self.window} too, first on {outside[0]}")
+        return "; ".join(remarks)
+
+    def _at_fault(
+        self, name: TableName, blocking: Iterable[Finding]
+    ) -> Iterator[tuple[Finding, frozenset[date] | None]]:
+        """Each finding with the days that this run is to blame for; None where it may be any."""
+        found = list(blocking)
+        if not found or not self.by_days(name):
+            return
+        table, window = self._declarations[name], {*self.window.days}
+        with self._connect() as connection:
+            for finding in found:
+                days = bad_days(connection, self._lake, table, finding)
+                if days is None and _no_worse(connection, self._lake, table, finding):
+                    days = frozenset()
+                elif days is not None and days - window:
+                    before = bad_days(connection, self._lake, table, finding, own=MAIN) or frozenset()
+                    days -= before - window
+                yield finding, days
+
 
 def _no_worse(connection: duckdb.DuckDBPyConnection, lake: Lake, table: Table, finding: Finding) -> bool:
     """Whether the figure of a rule is out of its bound on main too, and as far at least."""
@@ -193,14 +192,14 @@ def _no_worse(connection: duckdb.DuckDBPyConnection, lake: Lake, table: Table, f
         return False
     if now is None or before is None:
         return False
-    further = {
+    improvement = {
         Comparison.EQUAL: abs(before - limit) - abs(now - limit),
         Comparison.LESS: before - now,
         Comparison.LESS_OR_EQUAL: before - now,
         Comparison.GREATER: now - before,
         Comparison.GREATER_OR_EQUAL: now - before,
     }
-    return further.get(bound.comparison, -1.0) >= 0
+    return improvement.get(bound.comparison, -1.0) >= 0
 
 
 def _figure(

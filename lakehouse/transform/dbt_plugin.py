@@ -18,7 +18,7 @@ from dbt.adapters.duckdb.utils import TargetConfig
 from dbt_common.exceptions import DbtRuntimeError
 from duckdb import DuckDBPyConnection
 
-from lakehouse.changes.edges import Edge, is_reader
+from lakehouse.changes.edges import Edge
 from lakehouse.contracts import Declarations, read_tables
 from lakehouse.errors import LakehouseError, TransformError
 from lakehouse.iceberg import Commit, Lake
@@ -63,7 +63,7 @@ class Run:
 
     def edges(self, table: Table) -> tuple[Edge, ...]:
         """What a table follows; nothing of one that is computed as a whole."""
-        return edges_in(self.manifest, table, self.declarations) if is_reader(table) else ()
+        return edges_in(self.manifest, table, self.declarations) if table.follows_by_days else ()
 
 
 _current: Run | None = None

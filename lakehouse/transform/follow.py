@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.changes.edges import Edge, edges_of, is_reader
+from lakehouse.changes.edges import Edge, edges_of
 from lakehouse.tables import Table
 from lakehouse.transform.manifest import Manifest
 
@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 
 def edges_in(manifest: Manifest, table: Table, declarations: Declarations) -> tuple[Edge, ...]:
     """The edges of a table that is computed by days; none of another one, and of one that the manifest has not."""
-    if not is_reader(table) or table.name not in manifest.by_table:
+    if not table.follows_by_days or table.name not in manifest.by_table:
         return ()
     return edges_of(table, manifest.parents(table.name), declarations)

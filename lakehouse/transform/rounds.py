@@ -151,11 +151,11 @@ class Rounds:
 
     @cached_property
     def _days(self) -> DayPublisher:
-        if self._window is None:
+        blame = self._blame
+        if blame is None:
             message = "days are published of a run without days"
             raise RuntimeError(message)
-        excused = self._blame.excused if self._blame is not None else (lambda _finding: False)
-        return DayPublisher(self._lake, self._branch, self._window, self._judge_days, self._as_on_main, excused)
+        return DayPublisher(self._lake, self._branch, blame.window, self._judge_days, self._as_on_main, blame.excused)
 
     @contextmanager
     def _as_on_main(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lakehouse.changes.edges import is_reader
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import Lake
 from lakehouse.settings import Settings
@@ -116,7 +115,7 @@ class Slices:
         names = [name for name in self._declarations if str(name) in select]
         heads: dict[TableName, int | None] = {}
         for name in names:
-            if not is_reader(self._declarations[name]) or not self._lake.exists(name):
+            if not self._declarations[name].follows_by_days or not self._lake.exists(name):
                 return {}
             snapshots = self._lake.look(name).snapshots()
             if all(snapshot.run_key != run_key for snapshot in snapshots):

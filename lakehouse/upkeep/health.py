@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from lakehouse.iceberg import ExpiryPlan, Lake, LiveFile, held_for_consumers
+from lakehouse.iceberg import ExpiryPlan, Lake, LastReads, LiveFile, held_for_consumers
 from lakehouse.tables import TableName
 from lakehouse.upkeep.policy import Policy
 
@@ -47,19 +47,22 @@ class Look:
     health: Health
 
 
-def health(lake: Lake, name: TableName, policy: Policy, *, now: datetime) -> Health:
+def health(lake: Lake, name: TableName, policy: Policy, *, now: datetime, reads: LastReads | None = None) -> Health:
     """The figures of a table. Raises TableMissing, CatalogError."""
-    return look_at(lake, name, policy, now=now).health
+    return look_at(lake, name, policy, now=now, reads=reads).health
 
 
-def look_at(lake: Lake, name: TableName, policy: Policy, *, now: datetime) -> Look:
-    """Look at a table: its metadata and each of its manifests are read once. Raises TableMissing, CatalogError."""
+def look_at(lake: Lake, name: TableName, policy: Policy, *, now: datetime, reads: LastReads | None = None) -> Look:
+    """Look at a table: its metadata and each of its manifests are read once. Raises TableMissing, CatalogError.
+
+    `reads`: one for all tables that are looked at together; else every table of the lake is opened for each of them.
+    """
     table = lake.look(name)
     files, manifests, holdings = table.live_files(), table.manifests(), table.holdings()
     expiry = table.plan_expiry(now=now, audits_kept_for=policy.audits_kept_for)
     if expiry.snapshots:
         # Asked only now, for it takes a look at every table of the lake.
-        held = held_for_consumers(lake, name, now=now, at_most=policy.consumers_wait)
+        held = held_for_consumers(lake, name, now=now, at_most=policy.consumers_wait, reads=reads)
         expiry = table.plan_expiry(now=now, held=frozenset(held.values()), audits_kept_for=policy.audits_kept_for)
     figures = Health(
         table=name,

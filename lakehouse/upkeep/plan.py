@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lakehouse.iceberg import ExpiryPlan, Lake, LiveFile
+from lakehouse.iceberg import ExpiryPlan, Lake, LastReads, LiveFile
 from lakehouse.tables import TableName
 from lakehouse.upkeep.health import Look, look_at
 from lakehouse.upkeep.packing import Group, plan_compaction
@@ -48,9 +48,9 @@ class Plan:
         return sum(group.bytes for group in self.groups)
 
 
-def plan_upkeep(lake: Lake, name: TableName, policy: Policy, *, now: datetime) -> Plan:
-    """What a table needs now, from its metadata alone. Raises TableMissing, CatalogError."""
-    return plan_of(look_at(lake, name, policy, now=now), policy)
+def plan_upkeep(lake: Lake, name: TableName, policy: Policy, *, now: datetime, reads: LastReads | None = None) -> Plan:
+    """What a table needs now, from its metadata alone. `reads` as in `look_at`. Raises TableMissing, CatalogError."""
+    return plan_of(look_at(lake, name, policy, now=now, reads=reads), policy)
 
 
 def plan_of(look: Look, policy: Policy) -> Plan:

@@ -61,20 +61,22 @@ def prepared(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyC
 class Run:
     """One compaction. See `Compacting.compact`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a compaction is made of, and who is told)
         self,
         load: Callable[[], IcebergTable],
         name: TableName,
         connection: duckdb.DuckDBPyConnection,
         intent: Intent,
-        progress: Progress | None,
+        *,
+        progress: Progress | None = None,
+        so_far: SoFar | None = None,
     ) -> None:
         self._load = load
         self._name = name
         self._connection = connection
         self._intent = intent
         self._progress = progress
-        self._so_far: SoFar | None = None
+        self._so_far = so_far
         self._table = load()
         intent.check(self._table.metadata)
         self._sources = Sources(connection, name, self._table)
@@ -84,9 +86,8 @@ class Run:
         self._batch: list[Rewritten] = []
         self._done = Compaction(name)
 
-    def all(self, wanted: Sequence[Collection[str]], batch_bytes: int, so_far: SoFar | None = None) -> Compaction:
+    def all(self, wanted: Sequence[Collection[str]], batch_bytes: int) -> Compaction:
         """Write each group anew, prove it, and commit it with others, at most `batch_bytes` of old files at once."""
-        self._so_far = so_far
         found = sort_out(self._table, self._name, wanted, self._read)
         self._groups = len(found.groups)
         self._done = replace(self._done, overtaken=found.overtaken, refused=found.refused)

@@ -216,7 +216,7 @@ def _settle(table: IcebergTable, name: TableName, branch: str) -> None:
     try:
         for past in reversed(beside.ahead):
             if says_something(table.metadata, past):
-                replay(table, name, past, MAIN, with_files=False, but=told)
+                replay(table, name, past, MAIN, files=(), but=told)
     except Fenced as error:
         raise conflict(name, branch, expected=f"progress at {error.expected}", found=f"{error.found} on main") from None
     discard(table, name, branch, only_at=beside.head.snapshot_id)

@@ -6,13 +6,13 @@ Whether and when that is done is `publish.py`. Work that took files away is not 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import ManifestContent
+from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
@@ -45,6 +45,9 @@ SOURCE = "source-snapshot-id"
 _SCRATCH_AGE = timedelta(days=1)
 _OWN_KEYS = {FORMAT, PROGRESS, RUN_KEY}
 
+Work = Sequence[tuple[Snapshot, Sequence[DataFile]]]
+"""Snapshots of a branch, each with the data files that it added."""
+
 
 def rebase(
     table: IcebergTable, name: TableName, branch: str, *, audited: int | None = None, onto: int | None = None
@@ -68,7 +71,9 @@ def rebase(
         return nothing_new(name, branch, beside.head)
     _check(beside, name, branch)
     with _there(table, name, branch):
-        _refuse_taken(beside, table.io, name, branch)
+        # Oldest first. Should the branch go from here on, the swap at the end tells.
+        work = [(past, added_by(past, table.io)) for past in reversed(beside.ahead)]
+        _refuse_taken(beside, work, table.io, name, branch)
     scratch = f"{SCRATCH}{uuid.uuid4().hex[:12]}"
     _sweep(table, name)
     create_branch(table, name, scratch)
@@ -76,8 +81,7 @@ def rebase(
         base = _head_id(table.metadata, scratch)
         if onto not in {None, base}:
             raise conflict(name, branch, expected=f"main at {onto}", found=f"main at {base}")
-        with _there(table, name, branch):
-            made = _replayed(table, name, beside, branch, scratch)
+        made = _replayed(table, name, work, branch, scratch)
         table.refresh()
         head = _head_id(table.metadata, scratch)
         swap(table, name, lambda metadata: _move(metadata, name, branch, beside, head))
@@ -87,9 +91,15 @@ def rebase(
 
 
 def replay(  # noqa: PLR0913  (what is made again, where, and what of it)
-    table: IcebergTable, name: TableName, snapshot: Snapshot, ref: str, *, with_files: bool, but: Collection[str] = ()
+    table: IcebergTable,
+    name: TableName,
+    snapshot: Snapshot,
+    ref: str,
+    *,
+    files: Sequence[DataFile],
+    but: Collection[str] = (),
 ) -> Commit:
-    """Make one snapshot of a branch again at the end of a ref: its files, its run key, the progress it moved.
+    """Make one snapshot of a branch again at the end of a ref: these files of it, its run key, the progress it moved.
 
     Scopes of `but` stay as the ref has them. Raises Fenced when the ref moved another such scope itself,
     CommitConflict, CatalogError.
@@ -107,7 +117,7 @@ def replay(  # noqa: PLR0913  (what is made again, where, and what of it)
         {**ours, SOURCE: str(snapshot.snapshot_id)},
         datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
     )
-    return commit_append(table, intent, added_by(snapshot, table.io) if with_files else ())
+    return commit_append(table, intent, files)
 
 
 def says_something(metadata: TableMetadata, snapshot: Snapshot) -> bool:
@@ -157,9 +167,9 @@ def _there(table: IcebergTable, name: TableName, branch: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_taken(beside: Staged, io: FileIO, name: TableName, branch: str) -> None:
+def _refuse_taken(beside: Staged, work: Work, io: FileIO, name: TableName, branch: str) -> None:
     """Another program may have brought the branch's files to main, as Spark's `cherrypick_snapshot` does."""
-    own = {file.file_path for past in beside.ahead for file in added_by(past, io)}
+    own = {file.file_path for _, files in work for file in files}
     since = (beside.fork.sequence_number or 0) if beside.fork else 0
     taken = sorted(
         entry.data_file.file_path
@@ -174,9 +184,9 @@ def _refuse_taken(beside: Staged, io: FileIO, name: TableName, branch: str) -> N
         raise conflict(name, branch, expected="a branch whose files main has not", found=found)
 
 
-def _replayed(table: IcebergTable, name: TableName, beside: Staged, branch: str, scratch: str) -> list[Commit]:
+def _replayed(table: IcebergTable, name: TableName, work: Work, branch: str, scratch: str) -> list[Commit]:
     try:
-        return [replay(table, name, past, scratch, with_files=True) for past in reversed(beside.ahead)]
+        return [replay(table, name, past, scratch, files=files) for past, files in work]
     except Fenced as error:
         raise conflict(name, branch, expected=f"progress at {error.expected}", found=f"{error.found} on main") from None
     except (CommitConflict, RunKeyTooOld, BranchMissing) as error:
