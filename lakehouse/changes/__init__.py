@@ -7,7 +7,7 @@ the days belongs in `orchestration/`, who computes them in `transform/`.
 from lakehouse.changes.advance import advanced
 from lakehouse.changes.consumed import Consumed, consumed, consumed_from, position_of, scope_of
 from lakehouse.changes.days import Days, Every, days_touched
-from lakehouse.changes.edges import Edge, edges_of, is_reader, unread, unstated
+from lakehouse.changes.edges import Edge, edges_of, unread, unstated
 from lakehouse.changes.memory import Memory
 from lakehouse.changes.models import stale_models
 from lakehouse.changes.stale import Cause, Stale, stale_days
@@ -27,7 +27,6 @@ __all__ = [
     "consumed_from",
     "days_touched",
     "edges_of",
-    "is_reader",
     "position_of",
     "scope_of",
     "stale_days",

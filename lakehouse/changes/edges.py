@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from lakehouse.contracts import Declarations
-from lakehouse.tables import Reach, Strategy, Table, TableName
+from lakehouse.tables import Reach, Table, TableName
 from lakehouse.tables.sql import quote
 
 CHANGES = "changes"
@@ -32,11 +32,6 @@ class Edge:
     tables: tuple[TableName, ...] = ()
     start: date | None = None
     assumed: bool = False
-
-
-def is_reader(table: Table) -> bool:
-    """Whether days of a table can be computed anew: one that appends would hold them twice."""
-    return table.windowed and table.strategy is Strategy.OVERWRITE
 
 
 def edges_of(reader: Table, parents: Iterable[TableName], declarations: Declarations) -> tuple[Edge, ...]:
@@ -66,7 +61,7 @@ def edges_of(reader: Table, parents: Iterable[TableName], declarations: Declarat
 
 def unstated(declarations: Declarations, parents: Mapping[TableName, frozenset[TableName]]) -> tuple[Edge, ...]:
     """The edges of which nobody has said which days they reach, by reader and upstream: each change is every day's."""
-    readers = [table for table in declarations.values() if is_reader(table) and table.name in parents]
+    readers = [table for table in declarations.values() if table.follows_by_days and table.name in parents]
     edges = (edge for table in readers for edge in edges_of(table, parents[table.name], declarations))
     return tuple(edge for edge in edges if edge.assumed)
 

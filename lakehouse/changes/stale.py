@@ -11,7 +11,7 @@ from datetime import date
 
 from lakehouse.changes.consumed import UNKNOWN, Consumed, built, followed
 from lakehouse.changes.days import Every, touched
-from lakehouse.changes.edges import Edge, edges_of, is_reader
+from lakehouse.changes.edges import Edge, edges_of
 from lakehouse.changes.every import every_day
 from lakehouse.changes.look import Look, Views
 from lakehouse.changes.memory import Memory, Seen
@@ -67,7 +67,7 @@ def stale_days(
     looked at; it is brought up to date. Raises TransformError for SQL of `follows` that fails, CatalogError.
     """
     memory = Memory() if known is None else known
-    readers = [table for table in declarations.values() if is_reader(table) and table.name in parents]
+    readers = [table for table in declarations.values() if table.follows_by_days and table.name in parents]
     edges = {table.name: edges_of(table, parents[table.name], declarations) for table in readers}
     memory.keep_only(edge for of in edges.values() for edge in of)
     look = Look(lake)

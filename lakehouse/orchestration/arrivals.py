@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from lakehouse.orchestration import s3
-from lakehouse.orchestration.conditions import ASKED_BY, LOOK_SECONDS
+from lakehouse.orchestration.conditions import ASKED_BY, LOOK_SECONDS, sensor_status
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.specs import source_key
 from lakehouse.orchestration.under_way import Jobs, under_way
@@ -49,9 +49,7 @@ def _landing_sensor(settings: Settings, graph: ModelGraph, jobs: Jobs, table: Ta
         name=f"{table.name.table}_landing",
         asset_selection=dg.AssetSelection.assets(*loaded),
         minimum_interval_seconds=LOOK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING
-        if settings.automation.enabled
-        else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(enabled=settings.automation.enabled),
         required_resource_keys=needed,
         description=f"Loads {table.name} when files arrive or change in the landing folder.",
     )
@@ -109,18 +107,21 @@ def _known(cursor: str | None) -> _Listing:
 
 
 def _event(table: Table, day: date, files: Sequence[Arrival]) -> dg.AssetMaterialization:
-    """What there is of a day: its files, newest first, and how long after the day's end the newest came."""
+    """What there is of a day: its files, newest first, and how late the newest came.
+
+    The files of a day are due until the next day (UTC) is over; one that comes on the day after is one day late.
+    """
     newest = sorted(files, key=lambda file: (file.modified, file.path), reverse=True)
-    late = (newest[0].modified - datetime.combine(day, time.max, UTC)).days
+    late = max((newest[0].modified.astimezone(UTC).date() - day).days - 1, 0)
     return dg.AssetMaterialization(
         source_key(table),
         partition=day.isoformat(),
-        description=f"{newest[0].path} arrived" + (f", {late + 1} days late" if late > 0 else ""),
+        description=f"{newest[0].path} arrived" + (f", {late} {'day' if late == 1 else 'days'} late" if late else ""),
         metadata={
             "lakehouse/files": len(files),
             "lakehouse/bytes": sum(file.size for file in files),
             "lakehouse/newest": newest[0].modified.isoformat(),
-            "lakehouse/days_late": max(late, 0),
+            "lakehouse/days_late": late,
             "lakehouse/paths": dg.MetadataValue.json([file.path for file in newest[:_MOST_PATHS]]),
         },
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
-from lakehouse.changes import edges_of, is_reader, stale_days, stale_models
+from lakehouse.changes import edges_of, stale_days, stale_models
 from lakehouse.errors import SettingsError
 from lakehouse.iceberg import Lake
 from lakehouse.orchestration.backfill_plan import Part, Plan, Request
@@ -49,7 +49,7 @@ class Backfill:
         why: dict[TableName, dict[date, str]] = {}
         for name in self._chain:
             table = self._declarations[name]
-            if is_reader(table):
+            if table.follows_by_days:
                 causes = stale[name].days if name in stale else {}
                 own = {day: _changed(one.upstream for one in found) for day, found in causes.items()}
                 why[name] = self._wanted({**self._drawn_in(table, why), **own})
@@ -117,7 +117,7 @@ def require_days(declarations: Declarations, request: Request) -> None:
         raise SettingsError(
             f"{table.name} is not built by days", remedy=f"Build all of it: lakehouse run {table.name}."
         )
-    if not is_reader(table):
+    if not table.follows_by_days:
         raise SettingsError(
             f"the days of {table.name} cannot be computed anew",
             expected="strategy overwrite",

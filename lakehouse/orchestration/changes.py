@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lakehouse.orchestration.asked import Asked, Target
-from lakehouse.orchestration.conditions import ASKED_BY, LOOK_SECONDS
+from lakehouse.orchestration.conditions import ASKED_BY, LOOK_SECONDS, sensor_status
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.questions import questions
-from lakehouse.orchestration.specs import changes_key, changes_spec, follows_by_days
+from lakehouse.orchestration.specs import changes_key, changes_spec
 from lakehouse.orchestration.under_way import Attempts, Jobs, UnderWay, failed_itself, under_way
 from lakehouse.settings import Settings
 from lakehouse.tables import TableName
@@ -38,7 +38,7 @@ _SHOWN = 3
 
 def change_assets(declarations: Declarations) -> list[dg.AssetSpec]:
     """`changes/<table>` of every daily table."""
-    return [changes_spec(table) for table in declarations.values() if follows_by_days(table)]
+    return [changes_spec(table) for table in declarations.values() if table.follows_by_days]
 
 
 def changes_sensor(settings: Settings, graph: ModelGraph, jobs: Jobs) -> dg.SensorDefinition:
@@ -52,9 +52,7 @@ def changes_sensor(settings: Settings, graph: ModelGraph, jobs: Jobs) -> dg.Sens
         evaluation_fn=tick,
         asset_selection=dg.AssetSelection.assets(*graph.keys(graph.undated)),
         minimum_interval_seconds=LOOK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING
-        if settings.automation.enabled
-        else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(enabled=settings.automation.enabled),
         description="Asks for the days, and the tables without days, whose inputs changed.",
     )
 

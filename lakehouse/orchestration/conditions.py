@@ -49,6 +49,11 @@ def days_changed(told_by: dg.AssetKey) -> _Condition:
     return ((inputs_changed(told_by) | WITH_PARENT) & ~_IN_PROGRESS).with_label("days whose inputs changed")
 
 
+def sensor_status(*, enabled: bool) -> dg.DefaultSensorStatus:
+    """How a sensor of ours stands as long as nobody has switched it in the UI. `enabled`: `automation.enabled`."""
+    return dg.DefaultSensorStatus.RUNNING if enabled else dg.DefaultSensorStatus.STOPPED
+
+
 def repairs(*, enabled: bool, tables: dg.AssetSelection) -> dg.AutomationConditionSensorDefinition:
     """The sensor `repairs`: it asks for what `days_changed` holds for; two days or more as one backfill, one as a run.
 
@@ -58,7 +63,7 @@ def repairs(*, enabled: bool, tables: dg.AssetSelection) -> dg.AutomationConditi
         "repairs",
         target=tables,
         minimum_interval_seconds=LOOK_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING if enabled else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(enabled=enabled),
         run_tags={ASKED_BY: "repairs"},
         description="Builds the days of daily tables whose inputs changed: late rows, corrections, restores.",
     )

@@ -13,7 +13,8 @@ import dagster as dg
 import structlog
 
 _log = structlog.get_logger(__name__)
-_ALIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_STARTED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+"""Fewer than `under_way.UNFINISHED`: a run that waits in the queue has no process yet that could be gone."""
 
 
 def end_left_over_runs(instance: dg.DagsterInstance) -> tuple[str, ...]:
@@ -22,7 +23,7 @@ def end_left_over_runs(instance: dg.DagsterInstance) -> tuple[str, ...]:
     A run of which no process is known, and one whose process number somebody else has now, stays as it is.
     """
     ended: list[str] = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_ALIVE)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_STARTED)):
         processes = list(_processes(instance, run.run_id))
         if processes and not any(map(_lives, processes)):
             instance.report_run_failed(run, "The process of this run is gone: the machine went down, or it was killed.")

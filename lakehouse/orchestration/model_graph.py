@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lakehouse.orchestration.specs import follows_by_days, table_key
+from lakehouse.orchestration.specs import table_key
 from lakehouse.tables import TableName
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ModelGraph:
     @cached_property
     def daily(self) -> frozenset[TableName]:
         """The tables whose days are built again when their inputs change."""
-        return frozenset(name for name in self._models if follows_by_days(self.declarations[name]))
+        return frozenset(name for name in self._models if self.declarations[name].follows_by_days)
 
     @cached_property
     def undated(self) -> frozenset[TableName]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lakehouse.orchestration.conditions import ASKED_BY
+from lakehouse.orchestration.conditions import ASKED_BY, sensor_status
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.under_way import Jobs, under_way
 from lakehouse.settings import FilesSource, Settings
@@ -43,9 +43,7 @@ def _poll_sensor(
         name=f"{source}_poll",
         asset_selection=dg.AssetSelection.assets(*every),
         minimum_interval_seconds=settings.automation.poll_seconds,
-        default_status=dg.DefaultSensorStatus.RUNNING
-        if settings.automation.enabled
-        else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(enabled=settings.automation.enabled),
         description=f"Loads the tables of the source {source} that have something new there.",
     )
     def poll(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -14,7 +14,7 @@ import dagster as dg
 
 from lakehouse.orchestration.conditions import CHANGES, days_changed
 from lakehouse.settings import FilesSource, Source
-from lakehouse.tables import Column, Layer, Strategy, Table, TableName
+from lakehouse.tables import Column, Layer, Table, TableName
 
 _SOURCE_KINDS = {"postgres": "postgres", "files": "file", "http": "api"}
 
@@ -29,7 +29,7 @@ def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind:
 
     A daily table asks for its own days, when those of `changes/<table>` are told.
     """
-    told_by = [changes_key(table.name)] if follows_by_days(table) else []
+    told_by = [changes_key(table.name)] if table.follows_by_days else []
     return dg.AssetSpec(
         key=table_key(table.name),
         deps=[*deps, *told_by],
@@ -50,11 +50,6 @@ def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind:
         automation_condition=days_changed(*told_by) if told_by else None,
         code_version=table.version,
     )
-
-
-def follows_by_days(table: Table) -> bool:
-    """Whether a table's days are built again when their inputs change: one that appends would hold them twice."""
-    return table.windowed and table.strategy is Strategy.OVERWRITE
 
 
 def changes_spec(table: Table) -> dg.AssetSpec:

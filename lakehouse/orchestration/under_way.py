@@ -14,16 +14,17 @@ import dagster as dg
 from lakehouse.orchestration.conditions import ASKED_BY
 from lakehouse.tables import Layer, TableName
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_BACKFILLS = 25
+"""The states of a run that has not ended, whether or not a process of it lives yet."""
+BACKFILLS = 25
 """How many of the newest backfills are looked at."""
-_ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+BACKFILL_ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 _REASON = "dagster/failure_reason"
 _OWN_FAILURE = {"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE"}
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -49,14 +50,14 @@ def under_way(instance: dg.DagsterInstance, jobs: Jobs) -> UnderWay:
     """What unfinished runs make, and backfills that somebody started by hand."""
     tables: set[TableName] = set()
     who: list[str] = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         made = _made_by(run, jobs)
         if made or made is None:
             tables |= made or set()
             who.append(f"run {run.run_id[:8]}")
-    for backfill in instance.get_backfills(limit=_BACKFILLS):
+    for backfill in instance.get_backfills(limit=BACKFILLS):
         # What we asked for stands in our cursor; and Dagster looks at a backfill's end twice a minute only.
-        if backfill.status.value not in _ENDED and ASKED_BY not in backfill.tags:
+        if backfill.status.value not in BACKFILL_ENDED and ASKED_BY not in backfill.tags:
             tables |= _tables(backfill.asset_selection or ())
             who.append(f"backfill {backfill.backfill_id}")
     return UnderWay(frozenset(tables), tuple(who))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lakehouse.errors import SettingsError
+from lakehouse.orchestration.under_way import UNFINISHED
 from lakehouse.orchestration.upkeep_needs import TABLE_TAG, needs, tables_of
 from lakehouse.orchestration.upkeep_tables import Target, upkeep_groups
 from lakehouse.settings import Settings
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
     from lakehouse.contracts import Declarations
 
 REASON_TAG = "lakehouse/upkeep"
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def upkeep_schedules(settings: Settings, declarations: Declarations) -> list[dg.ScheduleDefinition]:
@@ -68,7 +62,7 @@ def _requests(
     lake = Lake.open(settings)
     known = set(lake.names())
     there = [target for target in targets if target.name in known]
-    busy = tables_of(context.instance, _UNFINISHED)
+    busy = tables_of(context.instance, UNFINISHED)
     idle = [target for target in there if str(target.name) not in busy]
     found = needs(settings, lake, idle, context.instance)
     for target, reason in found.now.items():

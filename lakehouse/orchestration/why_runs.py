@@ -10,22 +10,14 @@ from datetime import date
 
 import dagster as dg
 
+from lakehouse.orchestration.under_way import BACKFILL_ENDED, BACKFILLS, UNFINISHED
 from lakehouse.orchestration.why_failed import failed_runs
 from lakehouse.orchestration.why_planned import Planned, days_of, time_of
 from lakehouse.orchestration.why_reasons import Kind, Reason
 from lakehouse.tables import TableName
 
 _WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
-_UNFINISHED = [
-    *_WAITING,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 _SENSORS = "SENSOR"
-_BACKFILLS = 25
-"""How many of the newest backfills are looked at."""
-_ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 
 
 def run_reasons(
@@ -49,7 +41,7 @@ def daemon_rests(instance: dg.DagsterInstance) -> bool:
 
 
 def _under_way(instance: dg.DagsterInstance, chain: Sequence[TableName]) -> Iterator[Reason]:
-    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=UNFINISHED)):
         run, begun = record.dagster_run, time_of(record.start_time) or record.create_timestamp
         planned = Planned.of(instance, run.run_id, chain)
         waits = run.status in _WAITING
@@ -65,9 +57,9 @@ def _under_way(instance: dg.DagsterInstance, chain: Sequence[TableName]) -> Iter
 
 def _backfills(instance: dg.DagsterInstance, chain: Sequence[TableName]) -> Iterator[Reason]:
     """Those that have not ended: their runs follow one another."""
-    for backfill in instance.get_backfills(limit=_BACKFILLS):
+    for backfill in instance.get_backfills(limit=BACKFILLS):
         keys = {tuple(key.path) for key in backfill.asset_selection or ()}
         tables = [name for name in chain if name.key in keys]
-        if tables and backfill.status.value not in _ENDED:
+        if tables and backfill.status.value not in BACKFILL_ENDED:
             what = f"backfill {backfill.backfill_id} asks for runs of {', '.join(map(str, tables))}"
             yield Reason(tables[0], Kind.RUN, what, at=time_of(backfill.backfill_timestamp))

@@ -80,6 +80,11 @@ class Table:
         """Whether the table belongs to a daily chain in Dagster (bronze tables are unpartitioned there)."""
         return self.window_column is not None and self.name.layer in {Layer.SILVER, Layer.GOLD}
 
+    @property
+    def follows_by_days(self) -> bool:
+        """Whether its days are computed anew when what it reads changes: a table that appends would hold them twice."""
+        return self.windowed and self.strategy is Strategy.OVERWRITE
+
     def column(self, name: str) -> Column:
         """The stored column of that name. Raises KeyError."""
         for column in self.stored_columns:
