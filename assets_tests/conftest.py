@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 # Their asserts stand outside of test modules: else a failure would not say what was compared. To be said before any of
 # them is imported, and they import one another.
-pytest.register_assert_rewrite(*(f"assets_tests.{area}.machine" for area in ("changes", "iceberg", "upkeep")))
+_MACHINES = (f"assets_tests.{area}.machine" for area in ("changes", "iceberg", "upkeep"))
+pytest.register_assert_rewrite("assets_tests.exploring", "assets_tests.iceberg.contracts_changed", *_MACHINES)
 
 # Examples may take as long as a busy machine makes them take. Where a test does not say how many, CI tries the usual
 # hundred, and a run by hand a quarter of them.

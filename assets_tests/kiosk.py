@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from assets_tests.projects import head, write
 from lakehouse.iceberg import Lake
 from lakehouse.iceberg.query import run_query
-from lakehouse.scaffold.project import new_project, write_project
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.tables import TableName
 
 SALES, REFUNDS = TableName.parse("bronze.sales"), TableName.parse("bronze.refunds")
@@ -22,18 +22,6 @@ SOLD, REFUNDED = TableName.parse("silver.sales"), TableName.parse("silver.refund
 TAKINGS = TableName.parse("gold.takings")
 BRONZE = (SALES, REFUNDS)
 
-_HEAD = """\
-apiVersion: v3.1.0
-kind: DataContract
-id: kiosk.{layer}.{name}
-version: 1.0.0
-status: active
-description: {{purpose: What a kiosk sells.}}
-team: {{members: [{{username: kiosk@example.com, role: owner}}]}}
-schema:
-  - name: {name}
-    properties:
-"""
 _SALES = """\
       - {name: number, logicalType: integer, primaryKey: true, required: true, description: Number of the sale}
       - {name: day, logicalType: date, required: true, description: Day of the sale}
@@ -59,18 +47,22 @@ _BY_DAY = "  - {property: window, value: {column: day, start: 2026-01-01}}\n"
 _REPLACED = "customProperties:\n" + _BY_DAY + "  - {property: strategy, value: overwrite}\n"
 _LOADED = 'customProperties:\n  - {{property: load, value: {{source: landing, files: "{0}/*.jsonl"}}}}\n'
 _LATEST = "qualify row_number() over (partition by number order by _extracted_at desc, _source desc) = 1\n"
+
+
+def _head(layer: str, name: str) -> str:
+    return head("kiosk", layer, name, "What a kiosk sells.")
+
+
 _FILES = {
-    "defs/kiosk/bronze/sales.yaml": _HEAD.format(layer="bronze", name="sales")
+    "defs/kiosk/bronze/sales.yaml": _head("bronze", "sales")
     + _SALES
     + _LOADED.format("sales")
     + "  - {property: rejectLimit, value: 0.5}\n"
     + _BY_DAY,
-    "defs/kiosk/bronze/refunds.yaml": _HEAD.format(layer="bronze", name="refunds")
-    + _REFUNDS
-    + _LOADED.format("refunds"),
-    "defs/kiosk/silver/sales.yaml": _HEAD.format(layer="silver", name="sales") + _SALES + _REPLACED,
-    "defs/kiosk/silver/refunds.yaml": _HEAD.format(layer="silver", name="refunds") + _REFUNDS,
-    "defs/kiosk/gold/takings.yaml": _HEAD.format(layer="gold", name="takings") + _TAKINGS + _REPLACED,
+    "defs/kiosk/bronze/refunds.yaml": _head("bronze", "refunds") + _REFUNDS + _LOADED.format("refunds"),
+    "defs/kiosk/silver/sales.yaml": _head("silver", "sales") + _SALES + _REPLACED,
+    "defs/kiosk/silver/refunds.yaml": _head("silver", "refunds") + _REFUNDS,
+    "defs/kiosk/gold/takings.yaml": _head("gold", "takings") + _TAKINGS + _REPLACED,
     "dbt/models/kiosk/silver/sales.sql": "select number, day, cents from {{ source('bronze', 'sales') }}\n"
     "where {{ in_window('day') }}\n" + _LATEST,
     "dbt/models/kiosk/silver/refunds.sql": "select refund, number, cents from {{ source('bronze', 'refunds') }}\n",
@@ -117,11 +109,4 @@ def january(day: int) -> date:
 
 def write_kiosk(folder: Path) -> Kiosk:
     """Write the project. Its models are not compiled yet."""
-    write_project(new_project(folder))
-    for path, text in _FILES.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    state = folder / ".lakehouse"
-    state.mkdir()
-    catalog, landing = {"uri": f"sqlite:///{state}/catalog.db"}, {"kind": "files", "root": "landing"}
-    return Kiosk(load_settings(folder, state=str(state), catalog=catalog, sources={"landing": landing}))
+    return Kiosk(write(folder, _FILES))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from assets_tests.projects import head
 from lakehouse.changes.advance import advanced
 from lakehouse.changes.edges import edges_of
 from lakehouse.contracts import Declarations, read_tables
@@ -23,17 +24,7 @@ from lakehouse.transform.manifest import Manifest
 START = date(2023, 1, 1)
 MODELS = 4
 """Daily models above each loaded table: one of silver, the others of gold."""
-_CONTRACT = """\
-apiVersion: v3.1.0
-kind: DataContract
-id: bench.{layer}.{name}
-version: 1.0.0
-status: active
-description: {{purpose: A row a day.}}
-team: {{members: [{{username: bench@example.com, role: owner}}]}}
-schema:
-  - name: {name}
-    properties:
+_COLUMNS = """\
       - {{name: day, logicalType: date, primaryKey: true, required: true, description: The day}}
       - {{name: amount, logicalType: integer, required: true, description: How much}}
 customProperties:
@@ -53,7 +44,7 @@ def write(folder: Path, tables: int) -> Settings:
     for chain in range(tables // (MODELS + 1)):
         for layer, name, parent in _chain(chain):
             written = _LOADED.format(name=name) if layer == "bronze" else "{property: strategy, value: overwrite}"
-            text = _CONTRACT.format(layer=layer, name=name, start=START, written=written)
+            text = head("bench", layer, name, "A row a day.") + _COLUMNS.format(start=START, written=written)
             files[project / "defs" / "bench" / layer / f"{name}.yaml"] = text
             if parent:
                 files[project / "dbt" / "models" / "bench" / layer / f"{name}.sql"] = _MODEL.format(parent=parent)

@@ -11,19 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from assets_tests.projects import head
 from lakehouse.scaffold.project import new_project, write_project
 
-CONTRACT = """\
-apiVersion: v3.1.0
-kind: DataContract
-id: erp.{name}
-version: 1.0.0
-status: active
-description: {{purpose: Things.}}
-team: {{members: [{{username: team@example.com, role: owner}}]}}
-schema:
-  - name: {table}
-    properties:
+COLUMNS = """\
       - {{name: {key}, logicalType: integer, primaryKey: true, required: true, description: Number}}
       - {{name: day, logicalType: date, required: true, description: Day}}
 customProperties:
@@ -51,7 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / "defs" / "erp" / layer / f"{table}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         key = "note_id" if table == "notes" else "thing_id"
-        file.write_text(CONTRACT.format(name=name, table=table, key=key) + custom)
+        file.write_text(head("erp", layer, table, "Things.") + COLUMNS.format(key=key) + custom)
     for name, sql in MODELS.items():
         file = folder / "dbt" / "models" / "erp" / f"{name}.sql"
         file.parent.mkdir(parents=True, exist_ok=True)

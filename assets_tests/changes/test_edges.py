@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.changes import Edge, Reach, edges_of, is_reader, unread, unstated
+from lakehouse.changes import Edge, Reach, edges_of, unread, unstated
 from lakehouse.contracts import Declarations
 from lakehouse.tables import Column, Follow, Strategy, Table, TableName
 
@@ -141,11 +141,14 @@ def test_an_upstream_that_is_read_in_two_ways_is_one_edge() -> None:
     assert len(edges(READER, "silver.orders", "silver.orders")) == 1
 
 
-def test_only_days_that_can_be_computed_anew_are_a_readers() -> None:
-    assert is_reader(READER)
-    assert not is_reader(replace(READER, strategy=Strategy.APPEND))
-    assert not is_reader(ITEMS)
-    assert not is_reader(table("bronze.orders", "day:date", window="day"))
+def test_only_a_table_whose_days_are_computed_anew_is_a_reader() -> None:
+    parents = {table.name: frozenset({RATES.name}) for table in (READER, ITEMS)}
+
+    def readers(*tables: Table) -> list[TableName]:
+        return [edge.reader for edge in unstated(Declarations(tables), parents)]
+
+    assert readers(READER, ITEMS) == [READER.name]
+    assert readers(replace(READER, strategy=Strategy.APPEND), ITEMS) == []
 
 
 def test_what_nobody_has_stated_is_found() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from assets_tests.contracts.refused import failure
 from lakehouse.contracts import read_tables
-from lakehouse.errors import ContractError
 
 SILVER = """\
 apiVersion: v3.1.0
@@ -60,16 +60,6 @@ def line_of(text: str, fragment: str) -> int:
     lines = [number for number, line in enumerate(text.splitlines(), 1) if fragment in line]
     assert lines, f"{fragment!r} is not in the text"
     return lines[0]
-
-
-def failure(folder: Path, files: dict[str, str]) -> ContractError:
-    for place, text in files.items():
-        path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    with pytest.raises(ContractError) as caught:
-        read_tables([folder])
-    return caught.value
 
 
 def test_the_text_that_the_mistakes_are_made_in_is_right(tmp_path: Path) -> None:

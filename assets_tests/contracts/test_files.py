@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assets_tests.contracts.refused import failure
 from lakehouse.contracts import read_tables
 from lakehouse.errors import ContractError
 
@@ -22,16 +23,6 @@ schema:
     properties:
       - {name: order_id, logicalType: integer, primaryKey: true}
 """
-
-
-def failure(folder: Path, files: dict[str, str]) -> ContractError:
-    for place, text in files.items():
-        path = folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-    with pytest.raises(ContractError) as caught:
-        read_tables([folder])
-    return caught.value
 
 
 def test_the_text_is_right_where_it_belongs(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from assets_tests.defects.defect import KEPT_DAY
+from assets_tests.defects.verdict import How, Verdict
 from assets_tests.defects.world import World
 from lakehouse.services.postgres import EmbeddedPostgres
 
@@ -23,3 +24,15 @@ def world(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
     made.keep()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, Verdict]:
+    """By the name of a defect, what became of it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[int, dict[str, How]]:
+    """By the days that go by, what is noticed when nothing goes wrong."""
+    return {}

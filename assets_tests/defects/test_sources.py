@@ -15,17 +15,6 @@ pytestmark = pytest.mark.defects
 DEFECTS = SOURCES
 
 
-@pytest.fixture(scope="module")
-def verdicts() -> dict[str, Verdict]:
-    return {}
-
-
-@pytest.fixture(scope="module")
-def known() -> dict[int, dict[str, How]]:
-    """By the days that go by, what is noticed when nothing goes wrong."""
-    return {}
-
-
 @pytest.mark.parametrize("days", sorted({defect.days for defect in DEFECTS}))
 def test_nothing_is_noticed_when_nothing_goes_wrong(world: World, known: dict[int, dict[str, How]], days: int) -> None:
     known[days] = dict(everyday(world, days))

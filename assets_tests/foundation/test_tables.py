@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.errors import SettingsError
-from lakehouse.tables import Layer, TableName, Window
+from lakehouse.tables import Layer, Strategy, Table, TableName, Window
 from lakehouse.tables.sql import literal, quote
 from lakehouse.tables.window import spans
 
@@ -54,6 +55,23 @@ def test_an_empty_or_reversed_window_is_refused(start: date, back: int) -> None:
 def test_a_window_reads_as_what_it_is() -> None:
     assert str(Window.of_days(date(2026, 1, 1), date(2026, 1, 2))) == "[2026-01-01, 2026-01-03)"
     assert spans([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "strategy", "follows"),
+    [
+        ("silver.orders", "day", Strategy.OVERWRITE, True),
+        ("gold.sales", "day", Strategy.OVERWRITE, True),
+        ("silver.orders", "day", Strategy.APPEND, False),
+        ("silver.orders", None, Strategy.REPLACE, False),
+        ("bronze.orders", "day", Strategy.OVERWRITE, False),
+    ],
+)
+def test_only_a_daily_table_that_overwrites_its_days_follows_by_days(
+    name: str, window: str | None, strategy: Strategy, *, follows: bool
+) -> None:
+    table = Table(TableName.parse(name), "test", "", (), Path("test.yaml"), window_column=window, strategy=strategy)
+    assert table.follows_by_days is follows
 
 
 @given(NAMES)

@@ -114,10 +114,12 @@ def any_settings(request: pytest.FixtureRequest, place: Callable[[str, str], Set
 
 
 @pytest.fixture
-def foreign(any_settings: Settings) -> Iterator[Callable[[TableName], IcebergTable]]:
-    """foreign(name): the table as another program opens it, with plain PyIceberg."""
-    uri = any_settings.catalog.uri.get_secret_value()
-    catalog = SqlCatalog(any_settings.catalog.name, uri=uri, warehouse=any_settings.warehouse)
+def foreign(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Callable[[TableName], IcebergTable]]:
+    """foreign(name): the table as another program opens it: plain PyIceberg, on the catalog that the test is on."""
+    # Asked for here, `any_settings` would run every such test on PostgreSQL, those too that catalogs cannot change.
+    chosen = request.getfixturevalue("any_settings") if "any_settings" in request.fixturenames else settings
+    uri = chosen.catalog.uri.get_secret_value()
+    catalog = SqlCatalog(chosen.catalog.name, uri=uri, warehouse=chosen.warehouse)
     yield lambda name: catalog.load_table(name.key)
     catalog.engine.dispose()
 

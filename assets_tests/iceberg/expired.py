@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import SourceUnreachable
@@ -56,22 +55,6 @@ def named(table: IcebergTable) -> set[str]:
 def ids_of(table: LakeTable) -> list[int]:
     """Main's snapshots, oldest first."""
     return [snapshot.id for snapshot in reversed(table.snapshots())]
-
-
-def before_swap(patch: Any, act: Callable[[], object], number: int = 1) -> None:  # noqa: ANN401  (pytest's monkeypatch)
-    """Let something happen right before a swap of the catalog, after what is swapped was planned."""
-    honest = SqlCatalog.commit_table
-    calls = 0
-
-    def late(self: SqlCatalog, *arguments: Any) -> object:  # noqa: ANN401  (as it is)
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            patch.setattr(SqlCatalog, "commit_table", honest)
-            act()
-        return honest(self, *arguments)
-
-    patch.setattr(SqlCatalog, "commit_table", late)
 
 
 class Stopped(BaseException):

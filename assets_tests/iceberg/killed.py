@@ -140,7 +140,7 @@ WORKS = {
     "publish": Work(_staged, lambda table: table.publish(_BRANCH), _TWO, shows="swap 1"),
     "publish_windows": Work(
         _staged,
-        lambda table: table.publish(_BRANCH, windows=[Window(_DAY, _DAY + timedelta(days=5))]),
+        lambda table: table.publish_windows(_BRANCH, [Window(_DAY, _DAY + timedelta(days=5))]),
         ("manifest 1", "list 1", "metadata 1", "swap 1", "list 2", "metadata 2", "swap 2", "metadata 3", "swap 3"),
         shows="swap 1",
         done="swap 2",

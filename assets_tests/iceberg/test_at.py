@@ -12,18 +12,11 @@ from pyiceberg.table import Table as IcebergTable
 from lakehouse.errors import BranchMissing, QueryError, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable, parse_at
 from lakehouse.iceberg.refs.at import snapshot_at
-from lakehouse.settings import Settings
 from lakehouse.tables import Table, TableName
 
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
 Foreign = Callable[[TableName], IcebergTable]
-
-
-@pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    """The log of main's heads is in the metadata file: which catalog names that file does not matter."""
-    return settings
 
 
 @pytest.fixture

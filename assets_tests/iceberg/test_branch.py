@@ -11,6 +11,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import BranchMissing, CommitError, PublishConflict
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.iceberg.refs.swap import swap
@@ -82,14 +83,7 @@ def test_main_moving_between_the_check_and_the_swap_is_a_conflict(
 ) -> None:
     table.create_branch("run/b")
     table.append(rows([2]), run_key="b", branch="run/b")
-    honest = SqlCatalog.commit_table
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-        table.append(rows([3]), run_key="c")
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, lambda: table.append(rows([3]), run_key="c"))
     with pytest.raises(PublishConflict):
         table.publish("run/b")
     assert ids(table) == [3]
@@ -101,14 +95,12 @@ def test_another_branch_moving_meanwhile_is_no_conflict(
     for branch in ("run/b", "run/c"):
         table.create_branch(branch)
     table.append(rows([2]), run_key="b", branch="run/b")
-    honest = SqlCatalog.commit_table
 
-    def late(*_arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
+    def late() -> None:
         table.append(rows([3]), run_key="c", branch="run/c")
         raise CommitFailedException("the catalog's row changed")
 
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, late)
     assert table.publish("run/b").rows_added == 1
     assert ids(table) == [2]
 

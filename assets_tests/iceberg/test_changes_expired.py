@@ -12,17 +12,11 @@ from pyiceberg.table import Table as IcebergTable
 from lakehouse.errors import SnapshotMissing
 from lakehouse.iceberg import Changes, Lake
 from lakehouse.iceberg.reads.scan import state_at
-from lakehouse.settings import Settings
 from lakehouse.tables import Table, TableName, Window
 
 Foreign = Callable[[TableName], IcebergTable]
 Rows = Callable[..., pa.Table]
 DAY = date(2026, 1, 1)
-
-
-@pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    return settings
 
 
 @pytest.mark.parametrize("key", [(), ("order_id",)])

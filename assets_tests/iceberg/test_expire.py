@@ -27,12 +27,6 @@ Ids = Callable[..., list[int]]
 
 
 @pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    """What a catalog cannot change here."""
-    return settings
-
-
-@pytest.fixture
 def table(lake: Lake, flat: Table, rows: Rows) -> LakeTable:
     """gold.flat: three appends, all replaced by one row, and one more append."""
     made = lake.create(flat)

@@ -12,7 +12,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
-from assets_tests.iceberg.expired import before_swap, expire, ids_of, later, named, there
+from assets_tests.iceberg.expired import expire, ids_of, later, named, there
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import CatalogError, CommitConflict, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.iceberg.commits.run_keys import RUN_KEYS

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table import Table as IcebergTable
 
-from assets_tests.iceberg.expired import DAY, before_swap, expire, ids_of, later, named, there
+from assets_tests.iceberg.expired import DAY, expire, ids_of, later, named, there
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import BranchMissing, CommitConflict, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.settings import Settings
@@ -18,12 +19,6 @@ from lakehouse.tables import Table, TableName, Window
 Foreign = Callable[[TableName], IcebergTable]
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
-
-
-@pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    """What a catalog cannot change here."""
-    return settings
 
 
 @pytest.fixture
@@ -190,7 +185,7 @@ def test_windows_of_a_branch_that_expires_in_this_moment_are_not_published(  # n
     table.append(rows([8], day), run_key="a", branch="run/a")
     before_swap(monkeypatch, lambda: expire(settings, table))
     with pytest.raises(BranchMissing):
-        table.publish("run/a", windows=[Window.of_days(day, day)])
+        table.publish_windows("run/a", [Window.of_days(day, day)])
     assert ids(table) == [1, 2, 3]
     assert named(foreign(table.name)) <= there(settings)
 
@@ -203,5 +198,5 @@ def test_windows_of_a_branch_that_is_written_to_in_this_moment_are_not_published
     table.append(rows([8], day), run_key="a", branch="run/a")
     before_swap(monkeypatch, lambda: table.append(rows([9], day), run_key="b", branch="run/a"))
     with pytest.raises(CommitConflict, match="moved while windows"):
-        table.publish("run/a", windows=[Window.of_days(day, day)])
+        table.publish_windows("run/a", [Window.of_days(day, day)])
     assert ids(table) == [1, 2, 3]

@@ -23,12 +23,6 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    """What a catalog cannot change here."""
-    return settings
-
-
-@pytest.fixture
 def table(lake: Lake, flat: Table, rows: Rows) -> LakeTable:
     made = lake.create(flat)
     for number in (1, 2, 3):

@@ -23,12 +23,6 @@ Ids = Callable[..., list[int]]
 
 
 @pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    """What a catalog cannot change here."""
-    return settings
-
-
-@pytest.fixture
 def table(lake: Lake, flat: Table, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> LakeTable:
     """Three appends, all replaced: the expiry has three data files to delete, and they go one at a time."""
     made = lake.create(flat)

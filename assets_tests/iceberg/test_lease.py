@@ -14,6 +14,7 @@ from pyiceberg.exceptions import BadRequestError, CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
 from assets_tests.forks import Fork
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import BranchMissing, CommitError, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.settings import Settings
@@ -183,28 +184,19 @@ def test_a_snapshot_that_expires_while_it_is_tagged_is_told_in_our_words(
 ) -> None:
     """The first is what PyIceberg says, the second what Iceberg's REST server does."""
     old = table.snapshots()[-1].id
-    honest = SqlCatalog.commit_table
 
-    def late(*_arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
+    def late() -> None:
         foreign(table.name).maintenance.expire_snapshots().by_id(old).commit()
         raise refusal
 
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, late)
     with pytest.raises(SnapshotMissing, match=str(old)):
         table.tag("closed", old)
 
 
 def test_two_that_tag_at_once_agree_or_one_is_told(table: LakeTable, monkeypatch: pytest.MonkeyPatch) -> None:
     b, a = table.snapshots()
-    honest = SqlCatalog.commit_table
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-        table.tag("closed", a.id)
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, lambda: table.tag("closed", a.id))
     with pytest.raises(CommitError, match="already"):
         table.tag("closed", b.id)
     assert table.tags() == {"closed": a.id}
@@ -213,14 +205,7 @@ def test_two_that_tag_at_once_agree_or_one_is_told(table: LakeTable, monkeypatch
 def test_two_discards_of_one_branch_do_no_harm(table: LakeTable, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     table.create_branch("run/a")
     table.append(rows([3]), run_key="c", branch="run/a")
-    honest = SqlCatalog.commit_table
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-        table.discard("run/a")
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, lambda: table.discard("run/a"))
     table.discard("run/a")
     assert table.branches() == ()
 
@@ -229,13 +214,11 @@ def test_a_discard_that_is_overtaken_by_a_write_asks_again(
     table: LakeTable, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.create_branch("run/a")
-    honest = SqlCatalog.commit_table
 
-    def late(*_arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
+    def late() -> None:
         table.append(rows([3]), run_key="c", branch="run/a")
         raise CommitFailedException("the branch moved")
 
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, late)
     table.discard("run/a")
     assert table.branches() == ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 
+from assets_tests.iceberg.overtaking import during
 from lakehouse.errors import Fenced, PublishConflict, TableMissing
 from lakehouse.iceberg import Lake, LakeTable, connect, register
 from lakehouse.settings import Settings
@@ -25,16 +26,6 @@ def lake(everywhere: Settings) -> Lake:
 @pytest.fixture
 def table(lake: Lake, orders: Table, named: Named) -> LakeTable:
     return lake.create(named(orders))
-
-
-def during(rows: pa.Table, act: Callable[[], object]) -> pa.RecordBatchReader:
-    """The rows, with something that another writer does after the write began and before it commits."""
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield from rows.to_batches()
-        act()
-
-    return pa.RecordBatchReader.from_batches(rows.schema, batches())
 
 
 def test_what_is_written_is_read_by_pyiceberg_and_by_duckdb(

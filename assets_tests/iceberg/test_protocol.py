@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -12,12 +12,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.iceberg.overtaking import during
 from lakehouse.errors import BranchMissing, CatalogError, CommitConflict, CommitError, Fenced
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.produce import ChangeProducer
 from lakehouse.iceberg.selection.where import Selection
-from lakehouse.settings import Settings
 from lakehouse.tables import Table, TableName, Window
 
 Day = Callable[[int], date]
@@ -37,25 +37,6 @@ def plain(any_lake: Lake, flat: Table) -> LakeTable:
     return any_lake.create(flat)
 
 
-def during(table: LakeTable, rows: pa.Table, act: Callable[[], object]) -> pa.RecordBatchReader:
-    """The rows, with something that another writer does after the write began and before it commits."""
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield from rows.to_batches()
-        act()
-
-    assert table.name
-    return pa.RecordBatchReader.from_batches(rows.schema, batches())
-
-
-def test_progress_is_read_back_and_survives_commits_without_any(table: LakeTable, rows: Rows) -> None:
-    assert table.progress("shop") is None
-    table.append(rows([1]), run_key="a", progress={"shop": {"watermark": "2026-01-01"}})
-    table.append(rows([2]), run_key="b")
-    assert table.progress("shop") == {"watermark": "2026-01-01"}
-    assert table.progress("other") is None
-
-
 def test_the_same_run_key_writes_nothing(table: LakeTable, rows: Rows, ids: Ids) -> None:
     first = table.append(rows([1, 2]), run_key="a")
     again = table.append(rows([1, 2]), run_key="a")
@@ -70,7 +51,7 @@ def test_the_same_run_key_landing_while_rows_are_written_is_found_at_the_commit(
     table: LakeTable, rows: Rows, ids: Ids
 ) -> None:
     act = lambda: table.append(rows([1]), run_key="a")  # noqa: E731
-    assert table.append(during(table, rows([1]), act), run_key="a").already_done
+    assert table.append(during(rows([1]), act), run_key="a").already_done
     assert ids(table) == [1]
 
 
@@ -79,7 +60,7 @@ def test_a_stale_writer_of_another_scope_lands_and_carries_both_scopes(table: La
         table.append(rows([2]), run_key="b", progress={"kafka": {"offset": 5}})
 
     late = table.append(
-        during(table, rows([1]), other),
+        during(rows([1]), other),
         run_key="a",
         progress={"shop": {"w": 1}},
         expected_progress={"shop": None},
@@ -98,7 +79,7 @@ def test_a_zombie_is_fenced_at_its_retry(table: LakeTable, rows: Rows, ids: Ids)
         table.append(rows([2]), run_key="b", **expected)
 
     with pytest.raises(Fenced, match="shop"):
-        table.append(during(table, rows([2]), other), run_key="zombie", **expected)
+        table.append(during(rows([2]), other), run_key="zombie", **expected)
     assert ids(table) == [1, 2]
     assert table.progress("shop") == {"w": 2}
 
@@ -108,15 +89,7 @@ def test_a_fenced_writer_does_not_even_read_its_rows(table: LakeTable, rows: Row
         pytest.fail("the rows were read")
 
     with pytest.raises(Fenced):
-        table.append(during(table, rows([1]), unread), run_key="a", expected_progress={"shop": {"w": 9}})
-
-
-def test_progress_without_rows_is_an_empty_snapshot(table: LakeTable, rows: Rows) -> None:
-    commit = table.append(rows([]), run_key="a", progress={"shop": {"w": 1}}, summary={"rows_read": "7"})
-    assert (commit.rows_added, commit.files_added) == (0, 0)
-    assert table.snapshots()[0].summary["rows_read"] == "7"
-    assert table.snapshots()[0].run_key == "a"
-    assert table.progress("shop") == {"w": 1}
+        table.append(during(rows([1]), unread), run_key="a", expected_progress={"shop": {"w": 9}})
 
 
 def test_nothing_new_is_no_commit(table: LakeTable, rows: Rows) -> None:
@@ -147,14 +120,14 @@ def test_an_overwrite_of_the_table_conflicts_with_a_concurrent_append(table: Lak
         table.append(rows([2]), run_key="b")
 
     with pytest.raises(CommitConflict):
-        table.overwrite(during(table, rows([1]), other), where=None, run_key="a")
+        table.overwrite(during(rows([1]), other), where=None, run_key="a")
     assert ids(table) == [2]
 
 
 def test_a_branch_that_vanishes_is_not_made_again_by_the_retry(table: LakeTable, rows: Rows) -> None:
     table.create_branch("run/a")
     with pytest.raises(BranchMissing):
-        table.append(during(table, rows([1]), lambda: table.discard("run/a")), run_key="a", branch="run/a")
+        table.append(during(rows([1]), lambda: table.discard("run/a")), run_key="a", branch="run/a")
     assert table.branches() == ()
 
 
@@ -202,37 +175,6 @@ def test_an_unknown_outcome_deletes_nothing_and_is_recognised_by_the_next_run(
     assert ids(table) == [1]
 
 
-def test_a_foreign_commit_hides_no_progress(plain: LakeTable, foreign: Foreign, rows: Rows, ids: Ids) -> None:
-    table = plain
-    table.append(rows([1]), run_key="a", progress={"shop": {"w": 1}})
-    foreign(table.name).append(rows([2]))
-    assert table.progress("shop") == {"w": 1}
-    assert table.snapshots()[0].run_key is None
-    assert ids(table) == [1, 2]
-
-
-def test_the_floor_answers_after_expiry_of_every_snapshot_of_ours(
-    plain: LakeTable, foreign: Foreign, rows: Rows
-) -> None:
-    table = plain
-    table.append(rows([1]), run_key="a", progress={"shop": {"w": 1}, "other": {"w": 2}})
-    iceberg = foreign(table.name)
-    iceberg.append(rows([2]))
-    ours = iceberg.metadata.snapshots[0].snapshot_id
-    iceberg.maintenance.expire_snapshots().by_id(ours).commit()
-    assert len(table.snapshots()) == 1
-    assert table.progress("shop") == {"w": 1}
-    assert table.progress("other") == {"w": 2}
-
-
-def test_a_rollback_takes_progress_back(table: LakeTable, foreign: Foreign, rows: Rows) -> None:
-    first = table.append(rows([1]), run_key="a", progress={"shop": {"w": 1}})
-    table.append(rows([2]), run_key="b", progress={"shop": {"w": 2}})
-    assert first.snapshot_id is not None
-    foreign(table.name).manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
-    assert table.progress("shop") == {"w": 1}
-
-
 def test_two_branches_written_at_once_both_land(table: LakeTable, rows: Rows, ids: Ids) -> None:
     table.create_branch("run/a")
     table.create_branch("run/b")
@@ -240,7 +182,7 @@ def test_two_branches_written_at_once_both_land(table: LakeTable, rows: Rows, id
     def other() -> None:
         table.append(rows([2]), run_key="b", branch="run/b")
 
-    commit = table.append(during(table, rows([1]), other), run_key="a", branch="run/a")
+    commit = table.append(during(rows([1]), other), run_key="a", branch="run/a")
     assert commit.retries == 1
     assert (ids(table, branch="run/a"), ids(table, branch="run/b"), ids(table)) == ([1], [2], [])
 
@@ -251,7 +193,7 @@ def test_disjoint_windows_overwritten_at_once_both_land(table: LakeTable, rows: 
     def other() -> None:
         table.overwrite(rows([20], day(2)), where=Window.of_days(day(2), day(2)), run_key="b")
 
-    mine = during(table, rows([10], day(1)), other)
+    mine = during(rows([10], day(1)), other)
     assert table.overwrite(mine, where=Window.of_days(day(1), day(1)), run_key="c").retries == 1
     assert ids(table) == [10, 20]
 
@@ -264,31 +206,13 @@ def test_the_same_window_overwritten_at_once_conflicts(table: LakeTable, rows: R
         table.overwrite(rows([20], day(1)), where=window, run_key="b")
 
     with pytest.raises(CommitConflict):
-        table.overwrite(during(table, rows([10], day(1)), other), where=window, run_key="c")
+        table.overwrite(during(rows([10], day(1)), other), where=window, run_key="c")
     assert ids(table) == [20]
 
 
 def test_a_table_dropped_meanwhile_is_an_error_of_ours(any_lake: Lake, table: LakeTable, rows: Rows) -> None:
     with pytest.raises((CatalogError, CommitConflict)):
-        table.append(during(table, rows([1]), lambda: any_lake.drop(table.name)), run_key="a")
-
-
-def test_a_second_process_sees_the_first_ones_commits(any_settings: Settings, table: LakeTable, rows: Rows) -> None:
-    table.append(rows([1]), run_key="a", progress={"shop": {"w": 1}})
-    second = Lake.open(any_settings).table(TableName.parse("silver.orders"))
-    assert second.progress("shop") == {"w": 1}
-    assert second.stats().rows == 1
-
-
-def test_a_foreign_commit_on_a_branch_hides_no_progress(
-    plain: LakeTable, foreign: Foreign, flat: Table, rows: Rows
-) -> None:
-    """There is no floor for a branch: only the snapshots below the foreign one tell."""
-    plain.create_branch("run/a")
-    plain.append(rows([1]), run_key="a", branch="run/a", progress={"shop": {"w": 7}})
-    foreign(flat.name).append(rows([2]), branch="run/a")
-    assert plain.progress("shop", branch="run/a") == {"w": 7}
-    plain.append(rows([3]), run_key="b", branch="run/a", expected_progress={"shop": {"w": 7}})
+        table.append(during(rows([1]), lambda: any_lake.drop(table.name)), run_key="a")
 
 
 def test_replaced_files_are_as_old_as_the_newest_of_their_rows(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.iceberg.audited import BRANCH, RUN, Audits, files
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import BranchMissing, LoadRejected, PublishConflict
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.tables import Table, TableName
@@ -17,9 +17,6 @@ from lakehouse.tables import Table, TableName
 Foreign = Callable[[TableName], IcebergTable]
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
-
-BRANCH = "run/b"
-RUN: Any = {"run_key": "b", "branch": BRANCH}
 
 
 @pytest.fixture
@@ -34,24 +31,6 @@ def table(any_lake: Lake, orders: Table, rows: Rows) -> LakeTable:
 @pytest.fixture
 def audits(table: LakeTable, ids: Ids) -> Audits:
     return Audits(table, ids)
-
-
-class Audits:
-    """An audit that remembers which rows it saw, and does what a test wants done during it."""
-
-    def __init__(self, table: LakeTable, ids: Ids) -> None:
-        self.table, self.ids = table, ids
-        self.seen: list[list[int]] = []
-        self.during: list[Callable[[], object]] = []
-
-    def __call__(self) -> None:
-        self.seen.append(self.ids(self.table, branch=BRANCH))
-        if self.during:
-            self.during.pop(0)()
-
-
-def files(table: LakeTable, foreign: Foreign, branch: str = "main") -> list[str]:
-    return sorted(task.file.file_path for task in foreign(table.name).scan().use_ref(branch).plan_files())
 
 
 def test_appends_are_put_on_top_of_a_main_that_moved_and_audited_again(
@@ -188,14 +167,7 @@ def test_discard_in_the_moment_of_the_swap_wins(
 ) -> None:
     table.create_branch(BRANCH)
     table.append(rows([10]), **RUN)
-    honest = SqlCatalog.commit_table
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-        table.discard(BRANCH)
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, lambda: table.discard(BRANCH))
     with pytest.raises(BranchMissing):
         table.publish(BRANCH)
     assert ids(table) == [1, 2]
@@ -206,18 +178,8 @@ def test_work_that_comes_to_the_branch_right_after_its_publish_is_kept(
 ) -> None:
     table.create_branch(BRANCH)
     table.append(rows([10]), **RUN)
-    honest = SqlCatalog.commit_table
-    calls = 0
-
-    def then(self: SqlCatalog, *arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == 2:  # the first moves main, this one should drop the branch
-            monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-            table.append(rows([11]), run_key="next", branch=BRANCH)
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", then)
+    # The first moves main, the second should drop the branch.
+    before_swap(monkeypatch, lambda: table.append(rows([11]), run_key="next", branch=BRANCH), number=2)
     table.publish(BRANCH)
     assert (ids(table), ids(table, branch=BRANCH)) == ([1, 2, 10], [1, 2, 10, 11])
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import EMPTY_DICT
 
+from assets_tests.iceberg.audited import BRANCH, RUN, Audits, files
+from assets_tests.iceberg.stored import copy_of
 from lakehouse.errors import BranchMissing, CatalogError, PublishConflict
 from lakehouse.iceberg import Commit, Lake, LakeTable
 from lakehouse.iceberg.refs.branch import create_branch
@@ -24,9 +24,6 @@ from lakehouse.tables import Table, TableName
 Foreign = Callable[[TableName], IcebergTable]
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
-
-BRANCH = "run/b"
-RUN: Any = {"run_key": "b", "branch": BRANCH}
 
 
 @pytest.fixture
@@ -41,23 +38,8 @@ def table(any_lake: Lake, orders: Table, rows: Rows) -> LakeTable:
 
 
 @pytest.fixture
-def audit(table: LakeTable, ids: Ids) -> Audit:
-    return Audit(table, ids)
-
-
-class Audit:
-    """An audit that remembers which rows it saw."""
-
-    def __init__(self, table: LakeTable, ids: Ids) -> None:
-        self.table, self.ids = table, ids
-        self.seen: list[list[int]] = []
-
-    def __call__(self) -> None:
-        self.seen.append(self.ids(self.table, branch=BRANCH))
-
-
-def files(table: LakeTable, foreign: Foreign, branch: str = "main") -> list[str]:
-    return sorted(task.file.file_path for task in foreign(table.name).scan().use_ref(branch).plan_files())
+def audit(table: LakeTable, ids: Ids) -> Audits:
+    return Audits(table, ids)
 
 
 def compact(table: LakeTable, foreign: Foreign, rows: Iterable[int], make: Rows, key: str) -> None:
@@ -79,18 +61,7 @@ def rewrite_badly(iceberg: IcebergTable) -> None:
     rewrite = _Rewrite(operation=Operation.REPLACE, transaction=transaction, io=iceberg.io)
     rewrite.delete_data_file(old)
     for number in range(2):
-        path = f"{old.file_path}-{number}.parquet"
-        shutil.copy(local_path(old.file_path), local_path(path))
-        copy = DataFile.from_args(
-            content=DataFileContent.DATA,
-            file_path=path,
-            file_format=FileFormat.PARQUET,
-            partition=old.partition,
-            record_count=old.record_count,
-            file_size_in_bytes=old.file_size_in_bytes,
-        )
-        copy.spec_id = old.spec_id
-        rewrite.append_data_file(copy)
+        rewrite.append_data_file(copy_of(old, f"{old.file_path}-{number}.parquet"))
     rewrite.commit()
     transaction.commit_transaction()
 
@@ -108,7 +79,7 @@ def before_rebase(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) ->
 
 
 def test_a_proved_rewrite_of_main_needs_no_new_audit(
-    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, ids: Ids
+    table: LakeTable, foreign: Foreign, audit: Audits, rows: Rows, ids: Ids
 ) -> None:
     compact(table, foreign, [1, 2], rows, "compaction")
 
@@ -125,7 +96,7 @@ def test_a_proved_rewrite_of_main_needs_no_new_audit(
 
 
 def test_rows_that_come_beside_a_proved_rewrite_are_audited(
-    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows
+    table: LakeTable, foreign: Foreign, audit: Audits, rows: Rows
 ) -> None:
     compact(table, foreign, [1, 2], rows, "compaction")
     table.append(rows([3]), run_key="three")
@@ -135,7 +106,7 @@ def test_rows_that_come_beside_a_proved_rewrite_are_audited(
     assert audit.seen == [[1, 2, 3, 10]]
 
 
-def test_a_rewrite_without_proof_spares_no_audit(table: LakeTable, foreign: Foreign, audit: Audit, ids: Ids) -> None:
+def test_a_rewrite_without_proof_spares_no_audit(table: LakeTable, foreign: Foreign, audit: Audits, ids: Ids) -> None:
     rewrite_badly(foreign(table.name))
     twice = ids(table)
     assert twice in ([1, 1, 2], [1, 2, 2])
@@ -147,7 +118,7 @@ def test_a_rewrite_without_proof_spares_no_audit(table: LakeTable, foreign: Fore
 
 
 def test_main_moving_once_more_during_the_rebase_is_no_gap_for_a_proof(
-    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    table: LakeTable, foreign: Foreign, audit: Audits, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compact(table, foreign, [1, 2], rows, "compaction")
     before_rebase(monkeypatch, lambda: table.append(rows([3]), run_key="three"))
@@ -159,7 +130,7 @@ def test_main_moving_once_more_during_the_rebase_is_no_gap_for_a_proof(
 
 
 def test_what_comes_to_the_branch_beside_a_proved_rewrite_is_not_published(
-    foreign: Foreign, audit: Audit, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    foreign: Foreign, audit: Audits, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, ids = audit.table, audit.ids
     compact(table, foreign, [1, 2], rows, "compaction")
@@ -171,7 +142,7 @@ def test_what_comes_to_the_branch_beside_a_proved_rewrite_is_not_published(
 
 
 def test_files_that_another_program_has_brought_to_main_are_not_published_a_second_time(
-    table: LakeTable, foreign: Foreign, audit: Audit, ids: Ids, rows: Rows
+    table: LakeTable, foreign: Foreign, audit: Audits, ids: Ids, rows: Rows
 ) -> None:
     """Spark's cherrypick_snapshot appends the very files of a branch; putting the branch on top would double them."""
     iceberg = foreign(table.name)
@@ -188,7 +159,7 @@ def test_files_that_another_program_has_brought_to_main_are_not_published_a_seco
 
 
 def test_a_branch_whose_files_go_while_it_is_put_on_top_of_main_is_missing(
-    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    table: LakeTable, foreign: Foreign, audit: Audits, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An expiry drops a branch that nobody has worked on for long, and deletes its files."""
     table.append(rows([3]), run_key="three")
@@ -209,7 +180,7 @@ def test_a_branch_whose_files_go_while_it_is_put_on_top_of_main_is_missing(
 
 
 def test_a_branch_that_lost_a_file_is_said_and_kept(
-    table: LakeTable, foreign: Foreign, audit: Audit, rows: Rows, ids: Ids
+    table: LakeTable, foreign: Foreign, audit: Audits, rows: Rows, ids: Ids
 ) -> None:
     table.append(rows([3]), run_key="three")
     head = foreign(table.name).metadata.snapshot_by_name(BRANCH)

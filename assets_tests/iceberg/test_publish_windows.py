@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import BranchMissing, CommitConflict, CommitError, PublishConflict
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.tables import PartitionField, Table, TableName, Window
@@ -49,7 +49,7 @@ def staged(table: LakeTable, rows: Rows, day: Day) -> LakeTable:
 
 
 def test_windows_are_published_one_by_one_and_the_rest_is_kept(staged: LakeTable, ids: Ids, day: Day) -> None:
-    commit = staged.publish(BRANCH, windows=days(day, 1, 1))
+    commit = staged.publish_windows(BRANCH, days(day, 1, 1))
     assert (commit.rows_added, commit.rows_removed, commit.operation) == (1, 2, "overwrite")
     assert (ids(staged), ids(staged, branch=BRANCH)) == ([10], [10, 20, 30])
 
@@ -58,27 +58,27 @@ def test_windows_are_published_one_by_one_and_the_rest_is_kept(staged: LakeTable
     # Only a part of the run is on main: it is not done, and loads go on from where they were.
     assert (head.run_key, staged.progress("shop")) == (None, {"w": 1})
 
-    commit = staged.publish(BRANCH, windows=days(day, 2, 2))
+    commit = staged.publish_windows(BRANCH, days(day, 2, 2))
     assert (commit.rows_added, commit.operation) == (1, "append")
     assert ids(staged) == [10, 20]
     assert staged.branches() == (BRANCH,)
 
 
 def test_publishing_windows_twice_does_it_once(staged: LakeTable, ids: Ids, day: Day) -> None:
-    staged.publish(BRANCH, windows=days(day, 1, 1))
+    staged.publish_windows(BRANCH, days(day, 1, 1))
     head = staged.snapshots()[0].id
-    assert staged.publish(BRANCH, windows=days(day, 1, 1)).already_done
+    assert staged.publish_windows(BRANCH, days(day, 1, 1)).already_done
     assert staged.snapshots()[0].id == head
-    staged.publish(BRANCH, windows=days(day, 1, 2))  # a window that is published in part
+    staged.publish_windows(BRANCH, days(day, 1, 2))  # a window that is published in part
     assert ids(staged) == [10, 20]
 
 
 def test_the_last_window_brings_run_key_and_progress_and_drops_the_branch(
     staged: LakeTable, rows: Rows, ids: Ids, day: Day
 ) -> None:
-    staged.publish(BRANCH, windows=days(day, 2, 3))
+    staged.publish_windows(BRANCH, days(day, 2, 3))
     assert staged.progress("shop") == {"w": 1}
-    staged.publish(BRANCH, windows=days(day, 1, 1))
+    staged.publish_windows(BRANCH, days(day, 1, 1))
     assert ids(staged) == [10, 20, 30]
     assert staged.branches() == ()
     assert staged.progress("shop") == {"w": 2}
@@ -90,46 +90,39 @@ def test_days_that_main_changed_are_a_conflict_and_others_are_not(
 ) -> None:
     staged.append(rows([2020], day(2)), run_key="foreign")
     with pytest.raises(PublishConflict, match="2026-01-02"):
-        staged.publish(BRANCH, windows=days(day, 1, 3))
+        staged.publish_windows(BRANCH, days(day, 1, 3))
     assert ids(staged) == [1, 2, 2020]
-    staged.publish(BRANCH, windows=[*days(day, 1, 1), *days(day, 3, 3)])
+    staged.publish_windows(BRANCH, [*days(day, 1, 1), *days(day, 3, 3)])
     assert ids(staged) == [10, 30, 2020]
     with pytest.raises(PublishConflict):
-        staged.publish(BRANCH, windows=days(day, 2, 2))
+        staged.publish_windows(BRANCH, days(day, 2, 2))
 
 
 def test_a_day_that_changes_between_plan_and_swap_is_a_conflict(
     staged: LakeTable, rows: Rows, ids: Ids, day: Day, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = SqlCatalog.commit_table
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-        staged.append(rows([2020], day(2)), run_key="foreign")
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, lambda: staged.append(rows([2020], day(2)), run_key="foreign"))
     with pytest.raises(PublishConflict):
-        staged.publish(BRANCH, windows=days(day, 1, 2))
+        staged.publish_windows(BRANCH, days(day, 1, 2))
     assert ids(staged) == [1, 2, 2020]
 
 
 def test_a_whole_publish_after_a_part_does_not_double_it(table: LakeTable, rows: Rows, ids: Ids, day: Day) -> None:
     table.create_branch(BRANCH)
     table.append(pa.concat_tables([rows([20], day(2)), rows([30], day(3))]), **RUN)
-    table.publish(BRANCH, windows=days(day, 2, 2))
+    table.publish_windows(BRANCH, days(day, 2, 2))
     with pytest.raises(PublishConflict, match="windows"):
         table.publish(BRANCH, audit=lambda: None)
-    table.publish(BRANCH, windows=days(day, 3, 3))
+    table.publish_windows(BRANCH, days(day, 3, 3))
     assert ids(table) == [1, 2, 20, 30]
 
 
 def test_a_discard_after_a_part_keeps_the_part(staged: LakeTable, ids: Ids, day: Day) -> None:
-    staged.publish(BRANCH, windows=days(day, 1, 1))
+    staged.publish_windows(BRANCH, days(day, 1, 1))
     staged.discard(BRANCH)
     assert ids(staged) == [10]
     with pytest.raises(BranchMissing):
-        staged.publish(BRANCH, windows=days(day, 2, 2))
+        staged.publish_windows(BRANCH, days(day, 2, 2))
 
 
 def test_windows_need_a_window_column(any_lake: Lake, flat: Table, rows: Rows, day: Day) -> None:
@@ -137,7 +130,7 @@ def test_windows_need_a_window_column(any_lake: Lake, flat: Table, rows: Rows, d
     table.create_branch(BRANCH)
     table.append(rows([1]), **RUN)
     with pytest.raises(CommitError, match="window"):
-        table.publish(BRANCH, windows=days(day, 1, 1))
+        table.publish_windows(BRANCH, days(day, 1, 1))
 
 
 def test_a_branch_state_says_what_it_would_bring(staged: LakeTable, day: Day) -> None:
@@ -149,7 +142,7 @@ def test_a_branch_state_says_what_it_would_bring(staged: LakeTable, day: Day) ->
         (Window.of_days(day(2), day(2)), 1, 0, False),
         (Window.of_days(day(3), day(3)), 1, 0, False),
     ]
-    staged.publish(BRANCH, windows=days(day, 1, 1))
+    staged.publish_windows(BRANCH, days(day, 1, 1))
     state = staged.branch_state(BRANCH)
     assert (state.behind, state.next) == (1, False)
     assert [one.on_main for one in state.windows] == [True, False, False]
@@ -158,18 +151,11 @@ def test_a_branch_state_says_what_it_would_bring(staged: LakeTable, day: Day) ->
 def test_two_that_publish_windows_at_once_do_it_once(
     staged: LakeTable, ids: Ids, day: Day, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = SqlCatalog.commit_table
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-        staged.publish(BRANCH, windows=days(day, 1, 1))
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, lambda: staged.publish_windows(BRANCH, days(day, 1, 1)))
     with pytest.raises(CommitConflict):
-        staged.publish(BRANCH, windows=days(day, 1, 2))
+        staged.publish_windows(BRANCH, days(day, 1, 2))
     assert ids(staged) == [10]
-    staged.publish(BRANCH, windows=days(day, 1, 2))
+    staged.publish_windows(BRANCH, days(day, 1, 2))
     assert ids(staged) == [10, 20]
 
 
@@ -179,14 +165,14 @@ def test_a_file_of_days_inside_and_outside_is_refused(any_lake: Lake, orders: Ta
     table.create_branch(BRANCH)
     table.append(pa.concat_tables([rows([2], day(2)), rows([3], day(3))]), **RUN)
     with pytest.raises(CommitError, match="inside and outside"):
-        table.publish(BRANCH, windows=days(day, 2, 2))
-    assert table.publish(BRANCH, windows=days(day, 2, 3)).rows_added == 2
+        table.publish_windows(BRANCH, days(day, 2, 2))
+    assert table.publish_windows(BRANCH, days(day, 2, 3)).rows_added == 2
 
 
 def test_windows_of_a_branch_that_a_restore_took_back_are_refused(staged: LakeTable, ids: Ids, day: Day) -> None:
     staged.restore(staged.plan_restore(before_run="two"))
     with pytest.raises(PublishConflict):
-        staged.publish(BRANCH, windows=days(day, 2, 2))
+        staged.publish_windows(BRANCH, days(day, 2, 2))
     assert (ids(staged), staged.branches()) == ([1], (BRANCH,))
 
 
@@ -197,5 +183,5 @@ def test_windows_beside_delete_files_of_another_program_are_refused(
     hide(foreign(staged.name), 0)
     left = ids(staged)
     with pytest.raises(PublishConflict):
-        staged.publish(BRANCH, windows=days(day, 2, 2))
+        staged.publish_windows(BRANCH, days(day, 2, 2))
     assert ids(staged) == left

@@ -55,7 +55,7 @@ def test_a_part_says_how_far_it_is_and_the_rest_does_not_take_it_back(staged: La
     assert staged.snapshots()[0].summary["lakehouse.read"] == "{}"
     assert staged.snapshots()[0].run_key is None
 
-    staged.publish(BRANCH, windows=second(day))
+    staged.publish_windows(BRANCH, second(day))
     # All is on main: the run is done, but how far it is said the one who published a part of it.
     assert (ids(staged), staged.progress(SCOPE), staged.branches()) == ([10, 20], HALF, ())
     assert staged.snapshots()[0].run_key == "b"
@@ -89,7 +89,7 @@ def test_windows_go_onto_a_branch_and_from_there_to_main_in_one_swap(staged: Lak
     assert (published.snapshot_id, ids(staged), staged.progress(SCOPE)) == (commit.snapshot_id, [2, 10], HALF)
     assert staged.branches() == (BRANCH,)
     # The rest goes by the branch of the run, as if the first day had gone to main at once.
-    staged.publish(BRANCH, windows=second(day))
+    staged.publish_windows(BRANCH, second(day))
     assert (ids(staged), staged.branches()) == ([10, 20], ())
 
 

@@ -13,6 +13,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.iceberg.overtaking import before_swap
 from lakehouse.errors import BranchMissing, CommitConflict, CommitError, SnapshotMissing
 from lakehouse.iceberg import Lake, LakeTable, consumers, downstream, read_summary
 from lakehouse.tables import Table, TableName
@@ -112,18 +113,8 @@ def test_a_main_that_moves_in_the_moment_of_the_swap_is_left_alone(
     table: LakeTable, rows: Rows, ids: Ids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = table.plan_restore(before_run="c")
-    honest = SqlCatalog.commit_table
-    calls = 0
-
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == 2:  # the first is the tag
-            monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-            table.append(rows([5]), run_key="d")
-        return honest(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    # The first is the tag.
+    before_swap(monkeypatch, lambda: table.append(rows([5]), run_key="d"), number=2)
     with pytest.raises(CommitConflict, match="moved since"):
         table.restore(plan)
     assert ids(table) == [1, 2, 3, 4, 5]
@@ -135,21 +126,16 @@ def test_a_property_that_is_taken_away_in_the_moment_of_the_swap_is_no_trouble(
 ) -> None:
     """PyIceberg fails with a KeyError on a property that is gone, and the restore would not be done."""
     plan = table.plan_restore(before_run="b")
-    honest = SqlCatalog.commit_table
-    calls = 0
+    went: list[bool] = []
 
-    def late(self: SqlCatalog, *arguments: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == 2:  # the first is the tag
-            monkeypatch.setattr(SqlCatalog, "commit_table", honest)
-            with foreign(table.name).transaction() as other:
-                other.remove_properties("lakehouse.progress.late")
-        return honest(self, *arguments)  # type: ignore[arg-type]
+    def late() -> None:
+        went.append(True)
+        with foreign(table.name).transaction() as other:
+            other.remove_properties("lakehouse.progress.late")
 
-    monkeypatch.setattr(SqlCatalog, "commit_table", late)
+    before_swap(monkeypatch, late, number=2)  # the first is the tag
     table.restore(plan)
-    assert calls == 2, "the property went before the swap"
+    assert went, "the property went before the swap"
     assert (table.progress("shop"), table.progress("late")) == ({"w": 1}, None)
     assert floors(foreign, table) == {"lakehouse.progress.shop": '{"w":1}'}
 

@@ -29,11 +29,6 @@ Foreign = Callable[[TableName], IcebergTable]
 
 
 @pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    return settings
-
-
-@pytest.fixture
 def week(lake: Lake, orders: Table, rows: Rows) -> LakeTable:
     """Ten orders on each of seven days, a file a day; amounts are a quarter of the number, NULL for every fifth."""
     table = lake.create(orders)

@@ -7,12 +7,9 @@ its history of operations and run keys, on progress by scope; and every other re
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
+from assets_tests.exploring import explore
 from assets_tests.iceberg.machine.auditor import Auditor
 from assets_tests.iceberg.machine.restorer import Restorer
 from assets_tests.iceberg.machine.states import Where
@@ -34,29 +31,11 @@ def test_a_branch_of_another_programs_rows_does_not_take_mains_progress_for_its_
     machine.teardown()
 
 
-def _explore(examples: int, steps: int) -> None:
-    Protocol.done.clear()
-    run_state_machine_as_test(
-        Protocol,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=tuple(set(Phase) - {Phase.explain}),
-        ),
-    )
-
-
-def test_no_order_of_steps_loses_or_doubles_a_row() -> None:
-    _explore(12, 20)
+def test_no_order_of_steps_loses_or_doubles_a_row(capfd: pytest.CaptureFixture[str]) -> None:
+    explore(Protocol, 12, 20, capfd, smaller=True)
     assert Protocol.done["steps"] >= 12
 
 
 @pytest.mark.services
 def test_no_order_of_steps_loses_or_doubles_a_row_at_length(capfd: pytest.CaptureFixture[str]) -> None:
-    _explore(200, 30)
-    with capfd.disabled():
-        told = ", ".join(f"{what} {times}" for what, times in sorted(Protocol.done.items()))
-        sys.stderr.write(f"\nstate machine: {told}\n")
-    assert Protocol.done["examples"] >= 200
+    explore(Protocol, 200, 30, capfd, smaller=True)

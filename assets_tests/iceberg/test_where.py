@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.iceberg.stored import copy_of
 from lakehouse.errors import CommitError
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.settings import Settings
-from lakehouse.storage.paths import local_path
 from lakehouse.tables import Column, Layer, Table, TableName
 
 Foreign = Callable[[TableName], IcebergTable]
 Rows = Callable[..., pa.Table]
 Ids = Callable[..., list[int]]
 NAN = float("nan")
-
-
-@pytest.fixture
-def any_settings(settings: Settings) -> Settings:
-    return settings
 
 
 @pytest.fixture
@@ -70,19 +62,7 @@ def test_nan_is_in_no_bound_and_stays(lake: Lake, where: str) -> None:
 def without_counts(iceberg: IcebergTable) -> None:
     """Another program adds the only file a second time, with bounds and without counts of NULL (both are optional)."""
     [old] = (task.file for task in iceberg.scan().plan_files())
-    path = f"{old.file_path}-again.parquet"
-    shutil.copy(local_path(old.file_path), local_path(path))
-    bare = DataFile.from_args(
-        content=DataFileContent.DATA,
-        file_path=path,
-        file_format=FileFormat.PARQUET,
-        partition=old.partition,
-        record_count=old.record_count,
-        file_size_in_bytes=old.file_size_in_bytes,
-        lower_bounds=old.lower_bounds,
-        upper_bounds=old.upper_bounds,
-    )
-    bare.spec_id = old.spec_id
+    bare = copy_of(old, f"{old.file_path}-again.parquet", lower_bounds=old.lower_bounds, upper_bounds=old.upper_bounds)
     with iceberg.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
         append.append_data_file(bare)
 

@@ -3,60 +3,28 @@
 from __future__ import annotations
 
 import json
-import pickle
-import subprocess
-import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 
-import psycopg
-import pyarrow as pa
 import pytest
-from pydantic import SecretStr
 
-from lakehouse.errors import ContractError, Fenced, LoadRejected, SourceChanged, SourceUnreachable
-from lakehouse.iceberg import Lake, connect
-from lakehouse.ingest import Door, LoadResult, load, quarantine_table
-from lakehouse.ingest.intake import Intake
-from lakehouse.ingest.quarantine import collecting
+from assets_tests.ingest.payments import QUARANTINE, balanced, ids, paid, rows, write
+from lakehouse.errors import ContractError, LoadRejected
+from lakehouse.iceberg import Lake
+from lakehouse.ingest import load, quarantine_table
 from lakehouse.ledger import LOADS
 from lakehouse.settings import Settings
-from lakehouse.sources import Chunk, Extract
-from lakehouse.tables import Rule, Table, TableName, Window
+from lakehouse.tables import Rule, Table, Window
 
 MakeTable = Callable[..., Table]
 COLUMNS = {"payment_id": "string", "amount": "decimal(10, 2)", "paid_at": "timestamptz"}
-QUARANTINE = TableName.parse("quarantine.shop_payments")
 
 
 @pytest.fixture
 def payments(make_table: MakeTable) -> Table:
     return make_table(COLUMNS, required=["payment_id", "amount"])
-
-
-def rows(lake: Lake, name: TableName) -> list[dict[str, object]]:
-    return list(lake.table(name).scan().read_all().to_pylist()) if lake.exists(name) else []
-
-
-def ids(lake: Lake, table: Table) -> list[object]:
-    return sorted(str(row["payment_id"]) for row in rows(lake, table.name))
-
-
-def write(settings: Settings, name: str, *records: object) -> None:
-    lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
-    (settings.state / "landing" / name).write_text("\n".join(lines))
-
-
-def paid(payment_id: str | None, amount: str | None = "1.00", at: str = "2026-01-01T10:00:00Z") -> dict[str, object]:
-    return {"payment_id": payment_id, "amount": amount, "paid_at": at}
-
-
-def balanced(result: LoadResult) -> bool:
-    return result.rows_read == result.rows_published + result.rows_quarantined + result.rows_seen
 
 
 def test_files_become_bronze_with_their_origin(sources: Settings, lake: Lake, payments: Table) -> None:
@@ -203,100 +171,6 @@ def test_windows_are_the_days_that_published_rows_touch(sources: Settings, lake:
     assert result.windows == (Window(date(2026, 1, 1), date(2026, 1, 2)), Window(date(2026, 1, 3), date(2026, 1, 4)))
 
 
-def test_a_load_killed_between_rejects_and_bronze_is_done_again_without_doubling(
-    sources: Settings, lake: Lake, payments: Table, tmp_path: Path
-) -> None:
-    write(sources, "a.jsonl", paid("P1"), paid(None), "{broken", paid("P2"), paid("P3"))
-    script = textwrap.dedent(
-        """
-        import os, pickle, sys
-        from lakehouse.iceberg import Lake, LakeTable
-        from lakehouse.ingest import load
-        from lakehouse.tables import Layer
-
-        settings, table = pickle.load(open(sys.argv[1], "rb"))
-        append = LakeTable.append
-
-        def die_before_bronze(self, rows, **promises):
-            if self.name.layer is Layer.BRONZE:
-                rows.read_all()
-                os._exit(9)
-            return append(self, rows, **promises)
-
-        LakeTable.append = die_before_bronze
-        load(settings, Lake.open(settings), table, run_id="killed")
-        """
-    )
-    (tmp_path / "task").write_bytes(pickle.dumps((sources, payments)))
-    died = subprocess.run([sys.executable, "-c", script, str(tmp_path / "task")], check=False, capture_output=True)
-    assert died.returncode == 9, died.stderr.decode()
-    assert (len(rows(lake, QUARANTINE)), rows(lake, payments.name)) == (2, [])
-
-    write(sources, "b.jsonl", paid("P4"), paid(None))
-    result = load(sources, lake, payments, run_id="again")
-    assert ids(lake, payments) == ["P1", "P2", "P3", "P4"]
-    assert (result.rows_quarantined, result.rows_seen, len(rows(lake, QUARANTINE))) == (1, 2, 3)
-    assert balanced(result)
-
-
-def test_of_two_loads_of_different_intervals_one_is_fenced(sources: Settings, lake: Lake, payments: Table) -> None:
-    write(sources, "a.jsonl", paid("P1"), paid(None))
-    inner: list[LoadResult] = []
-
-    def meanwhile(_rows: int, _what: str) -> None:
-        if not inner:
-            write(sources, "b.jsonl", paid("P2"))
-            inner.append(load(sources, lake, payments, run_id="faster"))
-
-    with pytest.raises(Fenced):
-        load(sources, lake, payments, run_id="slower", on_progress=meanwhile)
-    assert inner[0].rows_published == 2
-    assert ids(lake, payments) == ["P1", "P2"]
-    assert len(rows(lake, QUARANTINE)) == 1
-    assert load(sources, lake, payments, run_id="next").commit is None
-
-
-def test_two_loads_of_the_same_interval_make_one_snapshot(sources: Settings, lake: Lake, payments: Table) -> None:
-    write(sources, "a.jsonl", paid("P1"), paid(None), paid("P2"))
-    inner: list[LoadResult] = []
-
-    def meanwhile(_rows: int, _what: str) -> None:
-        if not inner:
-            inner.append(load(sources, lake, payments, run_id="faster"))
-
-    outer = load(sources, lake, payments, run_id="slower", on_progress=meanwhile)
-    assert outer.commit is not None
-    assert outer.commit.already_done
-    assert inner[0].commit is not None
-    assert outer.commit.snapshot_id == inner[0].commit.snapshot_id
-    assert (outer.rows_read, outer.rows_published, outer.rows_quarantined, outer.rows_seen) == (3, 2, 1, 0)
-    assert ids(lake, payments) == ["P1", "P2"]
-    assert len(rows(lake, QUARANTINE)) == len(rows(lake, LOADS.name)) == 1
-
-
-def test_a_failure_midway_publishes_nothing(sources: Settings, lake: Lake, payments: Table) -> None:
-    write(sources, "a.jsonl", paid("P1"))
-
-    def stop(_rows: int, _what: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        load(sources, lake, payments, run_id="1", on_progress=stop)
-    assert lake.table(payments.name).snapshots() == ()
-    assert load(sources, lake, payments, run_id="2").rows_published == 1
-
-
-def test_rows_that_the_source_counted_and_nobody_saw_stop_the_load(
-    sources: Settings, lake: Lake, payments: Table
-) -> None:
-    chunk = Chunk(pa.table({"payment_id": ["P1"], "amount": ["1"]}), "somewhere")
-    with Door(payments) as door, collecting(sources.state / "tmp") as rejects:
-        extract = Extract(iter([chunk]), {"x": 1}, expected_rows=2)
-        intake = Intake(lake, payments, extract, door, rejects, began_at=datetime.now(UTC), run_key="k")
-        with pytest.raises(LoadRejected, match=r"does not add up.*expected 2 rows.*found 1 read, 1 good, 0 rejected"):
-            list(intake.batches())
-
-
 def test_progress_is_told(sources: Settings, lake: Lake, payments: Table) -> None:
     write(sources, "a.jsonl", paid("P1"), paid("P2"))
     write(sources, "b.jsonl", paid("P3"))
@@ -309,95 +183,6 @@ def test_personal_data_stays_marked_in_quarantine(payments: Table) -> None:
     assert quarantine_table(payments).personal_columns == frozenset()
     columns = (replace(payments.columns[0], personal=True), *payments.columns[1:])
     assert quarantine_table(replace(payments, columns=columns)).personal_columns == {"payload", "found"}
-
-
-@pytest.fixture
-def orders(make_table: MakeTable) -> Table:
-    return make_table(
-        {
-            "order_id": "long",
-            "price": "decimal(10, 2)",
-            "ordered": "date",
-            "updated_at": "timestamptz",
-            "note": "string",
-        },
-        required=["order_id", "updated_at"],
-        rules=[Rule("price_minimum", '"price" >= 0', column="price")],
-        source="shop",
-        options={"table": "orders", "watermark": "updated_at", "clock": "shop_now()"},
-        window="ordered",
-    )
-
-
-@pytest.fixture
-def shop(database: SecretStr) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database.get_secret_value(), autocommit=True) as connection:
-        connection.execute(
-            "create table orders (order_id bigint primary key, price numeric(10, 2), ordered date, note text,"
-            " updated_at timestamptz not null)"
-        )
-        connection.execute("create table clock as select timestamptz '2026-01-01 00:00Z' as now")
-        connection.execute(
-            "create function shop_now() returns timestamptz language sql stable as $$ select now from clock $$"
-        )
-        yield connection
-
-
-def test_postgresql_to_bronze_and_back_through_duckdb(
-    sources: Settings, lake: Lake, orders: Table, shop: psycopg.Connection
-) -> None:
-    shop.execute(
-        "insert into orders select g, g / 100.0, date '2026-01-01' + (g % 5)::int, 'note ' || g,"
-        " timestamptz '2026-01-01 00:00Z' + g * interval '1 second' from generate_series(1, 5000) g"
-    )
-    shop.execute("update orders set price = -1 where order_id = 17")
-    shop.execute("update clock set now = '2026-01-02 00:00Z'")
-    result = load(sources, lake, orders, run_id="1")
-    assert (result.rows_read, result.rows_published, result.rows_quarantined) == (5000, 4999, 1)
-    assert result.windows == (Window(date(2026, 1, 1), date(2026, 1, 6)),)
-    with connect(sources) as duck:
-        relation = lake.table(orders.name).relation_sql()
-        assert "iceberg_scan" in relation
-        columns = "order_id, price, ordered, note, updated_at"
-        read_back = duck.execute(f"select {columns} from {relation} order by order_id").fetchall()
-    assert read_back == shop.execute(f"select {columns} from orders where order_id <> 17 order by order_id").fetchall()
-    (reject,) = rows(lake, QUARANTINE)
-    assert json.loads(str(reject["payload"]))["price"] == "-1.00"
-
-    shop.execute("update orders set note = 'changed', updated_at = '2026-01-02 12:00Z' where order_id in (1, 17)")
-    shop.execute("update clock set now = '2026-01-03 00:00Z'")
-    second = load(sources, lake, orders, run_id="2")
-    assert (second.rows_read, second.rows_published, second.rows_quarantined, second.rows_seen) == (2, 1, 1, 0)
-    versions = [row["note"] for row in rows(lake, orders.name) if row["order_id"] == 1]
-    assert sorted(map(str, versions)) == ["changed", "note 1"]
-    assert load(sources, lake, orders, run_id="3").commit is None
-
-
-def test_a_source_lost_midway_publishes_nothing_and_the_next_load_gets_all(
-    sources: Settings, lake: Lake, orders: Table, shop: psycopg.Connection
-) -> None:
-    shop.execute(
-        "insert into orders select g, 1, '2026-01-01', repeat('x', 500), '2026-01-01 00:00Z'"
-        " from generate_series(1, 100000) g"
-    )
-    shop.execute("update clock set now = '2026-01-02 00:00Z'")
-
-    def cut(_rows: int, _what: str) -> None:
-        shop.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lakehouse'")
-
-    with pytest.raises(SourceUnreachable):
-        load(sources, lake, orders, run_id="1", on_progress=cut)
-    assert lake.table(orders.name).snapshots() == ()
-    assert load(sources, lake, orders, run_id="2").rows_published == 100_000
-
-
-def test_a_source_that_changed_is_said_before_anything_is_read(
-    sources: Settings, lake: Lake, orders: Table, shop: psycopg.Connection
-) -> None:
-    shop.execute("alter table orders rename price to cost")
-    with pytest.raises(SourceChanged, match=r"'price'.*bronze\.payments.*cost"):
-        load(sources, lake, orders, run_id="1")
-    assert lake.table(orders.name).snapshots() == ()
 
 
 def test_a_table_without_a_source_is_refused(sources: Settings, lake: Lake, payments: Table) -> None:

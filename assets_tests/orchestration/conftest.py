@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from assets_tests.projects import head, write
 from lakehouse.contracts import Declarations, read_tables
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.orchestration.home import open_instance
@@ -19,7 +20,6 @@ from lakehouse.orchestration.runs import RunReport, run_tables
 from lakehouse.orchestration.upkeep_assets import upkeep_assets
 from lakehouse.orchestration.upkeep_schedule import upkeep_schedules
 from lakehouse.orchestration.upkeep_tables import upkeep_jobs
-from lakehouse.scaffold.project import new_project, write_project
 from lakehouse.settings import Catalog, Settings, load_settings
 from lakehouse.tables import TableName
 
@@ -51,19 +51,7 @@ def specs(defs: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 BRONZE, SILVER, GOLD = (TableName.parse(name) for name in ("bronze.receipts", "silver.receipts", "gold.takings"))
 
-_HEAD = """
-apiVersion: v3.1.0
-kind: DataContract
-id: till.{layer}.{name}
-version: 1.0.0
-status: active
-description: {{purpose: What the till took.}}
-team: {{members: [{{username: till@example.com, role: owner}}]}}
-"""
-_RECEIPTS = """
-schema:
-  - name: receipts
-    properties:
+_RECEIPTS = """\
       - {{name: number, logicalType: integer, primaryKey: true, required: true, description: Number of the receipt}}
       - {{name: day, logicalType: date, required: true, description: Day of the receipt}}
       - name: amount
@@ -108,10 +96,7 @@ _SILVER = """
         implementation: {type: expect_column_mean_to_be_between, kwargs: {column: amount, max_value: 1000000}}
         severity: error
 """
-_GOLD = """
-schema:
-  - name: takings
-    properties:
+_GOLD = """\
       - {name: day, logicalType: date, primaryKey: true, required: true, description: The day}
       - {name: amount, logicalType: integer, required: true, description: Cents taken}
     quality:
@@ -211,7 +196,6 @@ def make_till(folder: Path) -> Till:
 
 def write_till(folder: Path) -> Settings:
     """Write the project into a folder."""
-    write_project(new_project(folder))
     files = {
         "defs/till/bronze/receipts.yaml": _head("bronze", "receipts") + _RECEIPTS.format(quality=_BRONZE) + _LOAD,
         "defs/till/silver/receipts.yaml": _head("silver", "receipts") + _RECEIPTS.format(quality=_SILVER),
@@ -220,17 +204,11 @@ def write_till(folder: Path) -> Settings:
         "dbt/models/till/gold/takings.sql": _SUMMED,
         "dbt/tests/takings_are_modest.sql": _TEST,
     }
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    state = folder / ".lakehouse"
-    state.mkdir(exist_ok=True)
-    catalog, landing = {"uri": f"sqlite:///{state}/catalog.db"}, {"kind": "files", "root": "landing"}
-    return load_settings(folder, state=str(state), catalog=catalog, sources={"landing": landing})
+    return write(folder, files)
 
 
 def _head(layer: str, name: str) -> str:
-    return _HEAD.format(layer=layer, name=name)
+    return head("till", layer, name, "What the till took.")
 
 
 @pytest.fixture(scope="module")

@@ -83,8 +83,17 @@ def test_each_delivery_is_told_on_its_own_day_and_asks_for_one_load(landing: Lan
         "lakehouse/days_late": 6,
         "lakehouse/paths": ["payments/payments-2026-01-03.jsonl"],
     }
+    assert late.description == "payments/payments-2026-01-03.jsonl arrived, 6 days late"
     assert landing.tick() == []
     assert landing.said == "no file arrived or changed"
+
+
+def test_a_file_that_comes_when_the_next_day_is_over_is_one_day_late(landing: Landing) -> None:
+    landing.deliver("payments-2026-01-08.jsonl")
+    landing.tick()
+    (event,) = landing.events.values()
+    assert event.description == "payments/payments-2026-01-08.jsonl arrived, 1 day late"
+    assert event.metadata["lakehouse/days_late"].value == 1
 
 
 def test_a_file_in_time_is_not_late(landing: Landing) -> None:
@@ -96,6 +105,7 @@ def test_a_file_in_time_is_not_late(landing: Landing) -> None:
         "2026-01-09": 0,
         "2026-01-10": 0,
     }
+    assert not any("late" in (event.description or "") for event in landing.events.values())
     assert landing.events["2026-01-10"].metadata["lakehouse/files"].value == 2
 
 

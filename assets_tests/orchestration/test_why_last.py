@@ -88,11 +88,11 @@ def test_days_that_were_published_of_a_branch_are_of_its_run(lake: Lake, takings
     branch = f"run/{RUN[:8]}-models"
     takings.create_branch(branch)
     build(takings, 3, 5, f"{RUN}:models", branch)
-    takings.publish(branch, windows=[Window.of_days(january(4), january(4))])
+    takings.publish_windows(branch, [Window.of_days(january(4), january(4))])
     assert (told(lake).run_id, told(lake).days) == (RUN[:8], span(4, 4))
     takings.create_branch("mine")
     build(takings, 1, 2, "by hand", "mine")
-    takings.publish("mine", windows=[Window.of_days(january(1), january(1))])
+    takings.publish_windows("mine", [Window.of_days(january(1), january(1))])
     assert (told(lake).run_id, told(lake).days) == (None, span(1, 1))
 
 

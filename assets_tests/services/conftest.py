@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.services import process
 from lakehouse.services.postgres import EmbeddedPostgres
 
 
@@ -26,3 +27,11 @@ def new_server() -> Iterator[Callable[[Path], EmbeddedPostgres]]:
 @pytest.fixture
 def server(tmp_path: Path, new_server: Callable[[Path], EmbeddedPostgres]) -> EmbeddedPostgres:
     return new_server(tmp_path / "postgres")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """For records of services, which are stopped with the test."""
+    yield tmp_path / "services"
+    for name in process.names(tmp_path / "services"):
+        process.stop(tmp_path / "services", name)

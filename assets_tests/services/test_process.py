@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,13 +40,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 arguments.port_file.write_text(str(server.server_address[1]))
 server.serve_forever()
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "services"
-    for name in process.names(tmp_path / "services"):
-        process.stop(tmp_path / "services", name)
 
 
 @pytest.fixture

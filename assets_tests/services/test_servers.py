@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 
 KEY, SECRET = SecretStr("owner"), SecretStr("a-secret-of-the-owner")
 ROWS = pa.table({"id": pa.array([1, 2, 3], pa.int64())})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "services"
-    for name in process.names(tmp_path / "services"):
-        process.stop(tmp_path / "services", name)
 
 
 @pytest.fixture(params=[pytest.param(kind, id=kind.value, marks=pytest.mark.services) for kind in S3_KINDS])

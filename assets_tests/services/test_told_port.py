@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -49,13 +48,6 @@ child.stdout.readline()
 time.sleep(1)
 child.kill()
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "services"
-    for name in process.names(tmp_path / "services"):
-        process.stop(tmp_path / "services", name)
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
+from assets_tests.sources.landed import PAYMENT
 from lakehouse.settings import Settings, load_settings
+from lakehouse.sources import SourceReader, open_source
 from lakehouse.tables import Column, LoadPolicy, Table, TableName
 
 MakeTable = Callable[..., Table]
@@ -49,3 +52,29 @@ def make_settings(settings: Settings) -> Callable[..., Settings]:
 def shop(make_settings: Callable[..., Settings], database: SecretStr) -> Settings:
     """Settings whose source `shop` is the fresh database."""
     return make_settings(shop={"kind": "postgres", "url": database.get_secret_value()})
+
+
+@pytest.fixture
+def landing(make_settings: Callable[..., Settings]) -> Path:
+    """The landing folder."""
+    return make_settings().state / "landing"
+
+
+@pytest.fixture
+def reader(make_settings: Callable[..., Settings], make_table: MakeTable) -> Callable[..., SourceReader]:
+    """reader(pattern): such files of the landing folder, with rows of payments."""
+
+    def make(pattern: str, columns: dict[str, str] | None = None, **options: object) -> SourceReader:
+        return open_source(make_settings(), make_table("landing", {"files": pattern, **options}, columns or PAYMENT))
+
+    return make
+
+
+@pytest.fixture
+def source(database: SecretStr) -> Iterator[psycopg.Connection]:
+    """A connection to the fresh database, which has a table `things`."""
+    with psycopg.connect(database.get_secret_value(), autocommit=True) as connection:
+        connection.execute(
+            "create table things (id bigint primary key, name text, updated_at timestamptz not null default now())"
+        )
+        yield connection

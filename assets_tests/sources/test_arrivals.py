@@ -22,11 +22,6 @@ Reader = Callable[[str], FilesReader]
 
 
 @pytest.fixture
-def landing(make_settings: Callable[..., Settings]) -> Path:
-    return make_settings().state / "landing"
-
-
-@pytest.fixture
 def reader(make_settings: Callable[..., Settings], make_table: Callable[..., Table]) -> Reader:
     def make(pattern: str) -> FilesReader:
         opened = open_source(make_settings(), make_table("landing", {"files": pattern}, {"id": "string"}))

@@ -48,11 +48,6 @@ def reached(reader: SourceReader, since: Position | None = None) -> Position:
 
 
 @pytest.fixture
-def landing(make_settings: Callable[..., Settings]) -> Path:
-    return make_settings().state / "landing"
-
-
-@pytest.fixture
 def files(make_settings: Callable[..., Settings], make_table: MakeTable) -> SourceReader:
     return open_source(make_settings(), make_table("landing", {"files": "*.jsonl"}, {"id": "string"}))
 

@@ -54,7 +54,7 @@ def test_windows_that_main_took_do_not_come_a_second_time(
     table.create_branch(branch)
     table.append(pa.concat_tables([rows([2], day(1)), rows([3], day(2))]), run_key="work", branch=branch)
     table.append(rows([4], day(3)), run_key="meanwhile")
-    table.publish(branch, windows=[Window.of_days(day(1), day(1))])
+    table.publish_windows(branch, [Window.of_days(day(1), day(1))])
     for number in (5, 6):
         table.append(rows([number], day(3)), run_key=f"after {number}")
     expiring.expire()
@@ -64,6 +64,27 @@ def test_windows_that_main_took_do_not_come_a_second_time(
         table.rebase(branch)
     assert ids(table) == [1, 2, 4, 5, 6]
     assert ids(table, branch) == [1, 2, 3]
+
+
+def test_windows_that_main_took_and_has_dropped_since_do_not_come_back(
+    expiring: Expiring, rows: Callable[..., pa.Table], ids: Callable[..., list[int]], day: Callable[[int], date]
+) -> None:
+    """Main has no file of them any more, and nothing that says it ever had."""
+    table = expiring.table
+    table.append(rows([1], day(1)), run_key="before")
+    table.create_branch("mine")
+    table.append(pa.concat_tables([rows([2], day(2)), rows([3], day(3))]), run_key="work", branch="mine")
+    table.append(rows([4], day(4)), run_key="meanwhile")
+    table.publish_windows("mine", [Window.of_days(day(2), day(2))])
+    table.delete(Window.of_days(day(2), day(2)), run_key="a mistake")
+    for number in (5, 6):
+        table.append(rows([number], day(4)), run_key=f"after {number}")
+    expiring.expire()
+    with pytest.raises(PublishConflict):
+        table.publish("mine", audit=lambda: None)
+    with pytest.raises(PublishConflict):
+        table.rebase("mine")
+    assert ids(table) == [1, 4, 5, 6]
 
 
 def test_a_branch_on_what_a_restore_took_back_is_still_put_on_top_after_an_expiry(

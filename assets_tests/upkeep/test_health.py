@@ -11,10 +11,11 @@ import pytest
 from pyiceberg.table import Table as IcebergTable
 
 from lakehouse.errors import TableMissing
-from lakehouse.iceberg import Lake, LakeTable, read_summary
+from lakehouse.iceberg import Lake, LakeTable, LastReads, read_summary
 from lakehouse.iceberg.catalogs.sql_catalog import SqlLakeCatalog
+from lakehouse.settings import Settings
 from lakehouse.storage import from_uri, local_path
-from lakehouse.tables import Table, TableName, Upkeep
+from lakehouse.tables import Layer, Table, TableName, Upkeep
 from lakehouse.upkeep import Policy, Reason, health, plan_upkeep
 
 Rows = Callable[..., pa.Table]
@@ -107,6 +108,34 @@ def test_what_a_model_has_not_read_yet_waits_for_it(lake: Lake, flat: Table, ord
     # Not for ever.
     hasty = replace(POLICY, consumers_wait=timedelta(days=1))
     assert len(plan_upkeep(lake, flat.name, hasty, now=NOW + LATER).expiry.snapshots) == 2
+
+
+class Counting(Lake):
+    """A lake that counts how often a table of it is opened to be looked at."""
+
+    opened = 0
+
+    def look(self, name: TableName) -> LakeTable:
+        self.opened += 1
+        return super().look(name)
+
+
+def test_a_pass_over_many_tables_opens_each_for_its_readers_once(settings: Settings, flat: Table, rows: Rows) -> None:
+    lake = Counting.open(settings)
+    tables = [lake.create(replace(flat, name=TableName(Layer.GOLD, f"flat{number}"))) for number in range(5)]
+    model = lake.create(replace(flat, name=TableName(Layer.GOLD, "model")))
+    read = {}
+    for table in tables:
+        table.append(rows([1]), run_key="a")
+        read[table.name] = table.append(rows([2]), run_key="b").snapshot_id or 0
+        table.append(rows([3]), run_key="c")
+    model.append(rows([1, 2]), run_key="m", summary=read_summary(read))
+    lake.opened, reads = 0, LastReads(lake)
+    plans = [plan_upkeep(lake, table.name, POLICY, now=NOW + LATER, reads=reads) for table in tables]
+    # Each for itself, each to see which of its snapshots main holds, and once all that may have read it.
+    assert lake.opened <= 2 * len(tables) + len([*tables, model])
+    assert [len(plan.expiry.snapshots) for plan in plans] == [1] * len(tables)
+    assert plans == [plan_upkeep(lake, table.name, POLICY, now=NOW + LATER) for table in tables]
 
 
 def test_branches_that_nobody_published_are_planned_to_go(lake: Lake, busy: LakeTable) -> None:

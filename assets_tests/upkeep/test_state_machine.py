@@ -8,39 +8,21 @@ newest metadata names, and not a file more.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 
+from assets_tests.exploring import explore
 from assets_tests.upkeep.machine.everybody import Everybody
 from lakehouse.settings import Settings
 
 
-def _explore(machine: type[Everybody], examples: int, steps: int) -> None:
-    machine.done.clear()
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            # A failure is shown as it was found: making an example of thirty steps smaller takes longer than all else.
-            phases=(Phase.explicit, Phase.reuse, Phase.generate),
-            print_blob=True,
-        ),
-    )
-
-
 @pytest.fixture
-def explore(hide: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    """explore(examples, steps): let everybody act; tell what was done. On another lake by `settings_in`."""
+def explore_upkeep(hide: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """explore_upkeep(examples, steps): let everybody act; tell what was done. On another lake by `settings_in`."""
 
     def run(
         examples: int, steps: int, settings_in: Callable[[Path], Settings] | None = None, *, rest: bool = False
@@ -48,22 +30,18 @@ def explore(hide: Callable[..., None], capfd: pytest.CaptureFixture[str]) -> Cal
         members = {"hide": staticmethod(hide), "catalog": RestCatalog if rest else SqlCatalog}
         if settings_in is not None:
             members["settings_in"] = staticmethod(settings_in)
-        _explore(type("Upkeep", (Everybody,), members), examples, steps)
-        with capfd.disabled():
-            told = ", ".join(f"{what} {times}" for what, times in sorted(Everybody.done.items()))
-            sys.stderr.write(f"\nupkeep's state machine: {told}\n")
-        assert Everybody.done["examples"] >= examples
+        explore(type("Upkeep", (Everybody,), members), examples, steps, capfd)
 
     return run
 
 
-def test_no_order_of_steps_loses_a_row_a_file_or_a_ref(explore: Callable[..., None]) -> None:
-    explore(8, 20)
+def test_no_order_of_steps_loses_a_row_a_file_or_a_ref(explore_upkeep: Callable[..., None]) -> None:
+    explore_upkeep(8, 20)
 
 
 @pytest.mark.services
-def test_no_order_of_steps_loses_a_row_a_file_or_a_ref_at_length(explore: Callable[..., None]) -> None:
-    explore(200, 30)
+def test_no_order_of_steps_loses_a_row_a_file_or_a_ref_at_length(explore_upkeep: Callable[..., None]) -> None:
+    explore_upkeep(200, 30)
 
 
 @pytest.mark.services
@@ -72,7 +50,7 @@ def test_no_order_of_steps_loses_a_row_a_file_or_a_ref_at_length(explore: Callab
     [("postgres", "folder"), ("rest", "folder"), ("sqlite", "minio"), ("postgres", "versitygw"), ("rest", "minio")],
 )
 def test_nothing_is_lost_on_any_catalog_and_storage(
-    explore: Callable[..., None], place: Callable[[str, str], Settings], catalog: str, storage: str
+    explore_upkeep: Callable[..., None], place: Callable[[str, str], Settings], catalog: str, storage: str
 ) -> None:
     shared = place(catalog, storage)
-    explore(15, 20, lambda _folder: shared, rest=catalog == "rest")
+    explore_upkeep(15, 20, lambda _folder: shared, rest=catalog == "rest")

@@ -5,17 +5,14 @@ Which builds are asked for is `asker.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
-
-import pytest
 
 from assets_tests.changes.machine.chain import CHAIN, PARENTS, READERS, TABLES, number_of, sql_of
 from assets_tests.changes.machine.model import ALL, Content, Days, computed, days_in, of_days
 from assets_tests.changes.machine.world import World
+from assets_tests.iceberg.overtaking import swap_overtaken
 from assets_tests.upkeep.machine.befalls import Came, killed, tried
 from lakehouse.changes.edges import edges_of
 from lakehouse.errors import CommitConflict, Fenced
@@ -58,7 +55,7 @@ class Builds(World):
         if kill is not None:
             came = killed(self.catalog, kill, act)
         elif other is not None:
-            with before_a_swap(self.catalog, other["at"], lambda: self.someone_acts(other)):
+            with swap_overtaken(self.catalog, lambda: self.someone_acts(other), 1 + other["at"]):
                 came = tried(act)
         else:
             came = tried(act)
@@ -136,19 +133,3 @@ class Builds(World):
             self.model.dirty[begun.name] |= begun.soiled & days
         self.seen(begun.name)
         World.done["build lost"] += bool(days)
-
-
-@contextmanager
-def before_a_swap(catalog: type[Any], at: int, meanwhile: Callable[[], None]) -> Iterator[None]:
-    """Somebody acts just before this swap of the block."""
-    honest, numbers = catalog.commit_table, count()
-    with pytest.MonkeyPatch.context() as patch:
-
-        def swap(*arguments: Any) -> Any:  # noqa: ANN401  (PyIceberg's own)
-            if next(numbers) == at:
-                patch.undo()
-                meanwhile()
-            return honest(*arguments)
-
-        patch.setattr(catalog, "commit_table", swap)
-        yield

@@ -10,11 +10,12 @@ from typing import Any
 
 import duckdb
 
-from assets_tests.changes.machine.builds import Build, Builds, before_a_swap
+from assets_tests.changes.machine.builds import Build, Builds
 from assets_tests.changes.machine.chain import B_ORDERS, B_PAYMENTS, B_RATES, FACTS, ORDERS, PARENTS, PAYMENTS, TABLES
 from assets_tests.changes.machine.chain import day as date_of
 from assets_tests.changes.machine.model import Days, Rows, computed, of_days
 from assets_tests.changes.machine.world import World
+from assets_tests.iceberg.overtaking import swap_overtaken
 from assets_tests.upkeep.machine.befalls import Came, killed, tried
 from lakehouse.changes.edges import edges_of
 from lakehouse.errors import CommitConflict, Fenced
@@ -61,7 +62,7 @@ class Gated(Builds):
         if kill is not None:
             came = killed(self.catalog, kill, act)
         elif other is not None:
-            with before_a_swap(self.catalog, other["at"], lambda: self.someone_acts(_harmless(other))):
+            with swap_overtaken(self.catalog, lambda: self.someone_acts(_harmless(other)), 1 + other["at"]):
                 came = tried(act)
         else:
             came = tried(act)

@@ -17,18 +17,11 @@ from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
-from hypothesis.stateful import RuleBasedStateMachine
 from pyiceberg.catalog.sql import SqlCatalog
 
-from assets_tests.changes.machine.chain import (
-    B_ORDERS,
-    B_PAYMENTS,
-    B_RATES,
-    TABLES,
-    day,
-    number_of,
-)
+from assets_tests.changes.machine.chain import B_ORDERS, B_PAYMENTS, B_RATES, TABLES, day, number_of
 from assets_tests.changes.machine.model import BORN, Model, Row, Rows
+from assets_tests.exploring import Counted
 from lakehouse.iceberg import Lake, LakeTable, connect
 from lakehouse.settings import load_settings
 from lakehouse.tables import TableName
@@ -42,7 +35,7 @@ FIRST: dict[TableName, list[Row]] = {
 """What has come before anything is built."""
 
 
-class World(RuleBasedStateMachine):
+class World(Counted):
     folder: ClassVar[Path]
     """Where every example has its lake: files are named by their whole paths, so that a copy fits there only."""
     catalog: ClassVar[type[SqlCatalog]] = SqlCatalog

@@ -76,7 +76,7 @@ class Auditor(Foreign):
         windows = [Window.of_days(january(day), january(day)) for day in days]
         self.ask_again(
             "windows",
-            lambda: self.auditor.publish(branch, windows=windows),
+            lambda: self.auditor.publish_windows(branch, windows),
             lambda: self.model.publish_windows(branch, days),
             kill,
             branch,

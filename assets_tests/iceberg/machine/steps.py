@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pyiceberg.catalog.sql import SqlCatalog
+
 from assets_tests.iceberg.machine.model import AuditFailed, Refused
 from assets_tests.iceberg.machine.states import EMPTY, SCOPES, Row, Run, Where, of_day
-from assets_tests.iceberg.machine.swaps import killed, overtaken
+from assets_tests.iceberg.machine.swaps import killed
 from assets_tests.iceberg.machine.world import World
+from assets_tests.iceberg.overtaking import swap_overtaken
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import MAIN, LakeTable
 
@@ -105,10 +108,14 @@ class Steps(World):
         meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """The step and the model come to the same end; somebody may come between plan and swap."""
-        with overtaken(meanwhile):
+        with swap_overtaken(SqlCatalog, meanwhile or nothing):
             came = outcome(act)
         assert (what, came) == (what, outcome(model))
         World.done[f"{what}: {came.__name__}" if came else what] += 1
+
+
+def nothing() -> None:
+    """Nobody comes between."""
 
 
 def outcome(step: Callable[[], object]) -> type[Exception] | None:

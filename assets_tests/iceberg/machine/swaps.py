@@ -1,8 +1,8 @@
-"""What may befall a step at a swap of the catalog: the process dies, or somebody writes first."""
+"""What may befall a step at a swap of the catalog: the process dies. That somebody writes first: `overtaking`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -35,19 +35,3 @@ def killed(at: tuple[int, bool] | None) -> Iterator[list[bool]]:
             yield reached
         except Killed:
             return
-
-
-@contextmanager
-def overtaken(meanwhile: Callable[[], None] | None) -> Iterator[None]:
-    """Let somebody write just before the block's first swap."""
-    honest = SqlCatalog.commit_table
-    with pytest.MonkeyPatch.context() as patch:
-
-        def swap(*arguments: Any) -> Any:  # noqa: ANN401  (PyIceberg's own)
-            patch.undo()
-            if meanwhile is not None:
-                meanwhile()
-            return honest(*arguments)
-
-        patch.setattr(SqlCatalog, "commit_table", swap)
-        yield

@@ -16,10 +16,11 @@ from typing import ClassVar
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis.stateful import invariant
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.exploring import Counted
 from assets_tests.iceberg.machine.model import Model
 from assets_tests.iceberg.machine.states import EMPTY, SCOPES, File, Refs, Row, Run, State, january
 from lakehouse.iceberg import MAIN, Lake, LakeTable, RestorePlan, connect
@@ -32,7 +33,7 @@ NAME = TableName(Layer.SILVER, "t")
 FLOOR = "lakehouse.progress."
 
 
-class World(RuleBasedStateMachine):
+class World(Counted):
     duck: ClassVar[duckdb.DuckDBPyConnection | None] = None
     done: ClassVar[Counter[str]] = Counter()
 

@@ -11,6 +11,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from assets_tests.projects import head, write
 from lakehouse.contracts import read_tables
 from lakehouse.iceberg import Lake
 from lakehouse.orchestration.home import open_instance
@@ -18,32 +19,19 @@ from lakehouse.orchestration.models import model_assets
 from lakehouse.orchestration.project import ready_models
 from lakehouse.orchestration.runs import RunReport, run_tables
 from lakehouse.orchestration.specs import days_from, table_key
-from lakehouse.scaffold.project import new_project, write_project
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.tables import TableName, Window
 
 BRONZE, SILVER, GOLD = (TableName.parse(name) for name in ("bronze.receipts", "silver.receipts", "gold.takings"))
 START = date(2026, 1, 1)
 _LOADS = count()
 
-_HEAD = """
-apiVersion: v3.1.0
-kind: DataContract
-id: till.{layer}.{name}
-version: 1.0.0
-status: active
-description: {{purpose: What the till took.}}
-team: {{members: [{{username: till@example.com, role: owner}}]}}
-schema:
-  - name: {name}
-    properties:
-"""
-_RECEIPTS = """
+_RECEIPTS = """\
       - {name: number, logicalType: integer, primaryKey: true, required: true, description: Number of the receipt}
       - {name: day, logicalType: date, required: true, description: Day of the receipt}
       - {name: amount, logicalType: integer, required: true, description: Cents paid}
 """
-_TAKINGS = """
+_TAKINGS = """\
       - {name: day, logicalType: date, primaryKey: true, required: true, description: The day}
       - {name: amount, logicalType: integer, required: true, description: Cents taken}
 """
@@ -148,29 +136,20 @@ def day(number: int) -> date:
     return START + timedelta(days=number - 1)
 
 
+def _head(layer: str, name: str) -> str:
+    return head("till", layer, name, "What the till took.")
+
+
 @pytest.fixture(scope="module")
 def till(tmp_path_factory: pytest.TempPathFactory) -> Till:
     folder = tmp_path_factory.mktemp("till") / "till"
-    write_project(new_project(folder))
     files = {
-        "defs/till/bronze/receipts.yaml": _HEAD.format(layer="bronze", name="receipts") + _RECEIPTS + _WINDOW + _LOAD,
-        "defs/till/silver/receipts.yaml": _HEAD.format(layer="silver", name="receipts")
-        + (_RECEIPTS + _SILVER + _WINDOW + _OVERWRITE),
-        "defs/till/gold/takings.yaml": _HEAD.format(layer="gold", name="takings")
-        + (_TAKINGS + _GOLD + _WINDOW + _OVERWRITE),
+        "defs/till/bronze/receipts.yaml": _head("bronze", "receipts") + _RECEIPTS + _WINDOW + _LOAD,
+        "defs/till/silver/receipts.yaml": _head("silver", "receipts") + (_RECEIPTS + _SILVER + _WINDOW + _OVERWRITE),
+        "defs/till/gold/takings.yaml": _head("gold", "takings") + (_TAKINGS + _GOLD + _WINDOW + _OVERWRITE),
         "dbt/models/till/silver/receipts.sql": _CLEANED,
         "dbt/models/till/gold/takings.sql": _SUMMED,
     }
-    for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    state = folder / ".lakehouse"
-    state.mkdir(exist_ok=True)
-    settings = load_settings(
-        folder,
-        state=str(state),
-        catalog={"uri": f"sqlite:///{state}/catalog.db"},
-        sources={"landing": {"kind": "files", "root": "landing"}},
-    )
+    settings = write(folder, files)
     ready_models(settings)
     return Till(settings)

@@ -122,7 +122,7 @@ class Auditor(World):
         name = self.branch(pick)
         branch, windows = self.model.branches[name], [Window.of_days(january(day), january(day)) for day in days]
         head = self.stock().metadata.current_snapshot_id
-        came = self.befallen(lambda: self.auditor.publish(name, windows=windows))
+        came = self.befallen(lambda: self.auditor.publish_windows(name, windows))
         if came.well:
             main = self.model.main
             if head != self.stock().metadata.current_snapshot_id:

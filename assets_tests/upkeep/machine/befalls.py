@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
@@ -13,6 +12,7 @@ from pyiceberg.catalog import Catalog
 
 from assets_tests.iceberg.machine.model import AuditFailed
 from assets_tests.iceberg.machine.swaps import Killed
+from assets_tests.iceberg.overtaking import swap_overtaken
 from lakehouse.errors import LakehouseError
 
 
@@ -56,22 +56,8 @@ def killed(catalog: type[Catalog], at: tuple[int, bool], act: Callable[[], objec
 
 def overtaken(catalog: type[Catalog], meanwhile: Callable[[], None], act: Callable[[], object]) -> Came:
     """Carry a step out; somebody acts just before its first swap."""
-    with before_the_first_swap(catalog, meanwhile):
+    with swap_overtaken(catalog, meanwhile):
         return tried(act)
-
-
-@contextmanager
-def before_the_first_swap(catalog: type[Catalog], meanwhile: Callable[[], None]) -> Iterator[None]:
-    honest = catalog.commit_table
-    with pytest.MonkeyPatch.context() as patch:
-
-        def swap(*arguments: Any) -> Any:  # noqa: ANN401  (PyIceberg's own)
-            patch.undo()
-            meanwhile()
-            return honest(*arguments)
-
-        patch.setattr(catalog, "commit_table", swap)
-        yield
 
 
 class Mortal:

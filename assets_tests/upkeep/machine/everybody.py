@@ -8,8 +8,9 @@ from typing import Any
 
 from hypothesis.stateful import rule
 
+from assets_tests.iceberg.overtaking import swap_overtaken
 from assets_tests.upkeep.machine.auditor import Auditor
-from assets_tests.upkeep.machine.befalls import Mortal, before_the_first_swap
+from assets_tests.upkeep.machine.befalls import Mortal
 from assets_tests.upkeep.machine.keeper import Keeper
 from assets_tests.upkeep.machine.readers import Readers
 from assets_tests.upkeep.machine.world import World
@@ -44,7 +45,7 @@ class Everybody(Writers, Auditor, Readers, Keeper):
     def with_another(
         self, meanwhile: Callable[[dict[str, Any]], None], other: dict[str, Any], act: Callable[[], object]
     ) -> object:
-        with before_the_first_swap(self.catalog, lambda: meanwhile(other)):
+        with swap_overtaken(self.catalog, lambda: meanwhile(other)):
             return act()
 
     @rule()

@@ -18,11 +18,12 @@ from typing import Any, ClassVar
 
 import duckdb
 import pyarrow as pa
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis.stateful import invariant
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
+from assets_tests.exploring import Counted
 from assets_tests.iceberg.machine.states import Row, january
 from assets_tests.upkeep.machine.befalls import Came, killed, overtaken, tried
 from assets_tests.upkeep.machine.states import Model, Rows, Run, State
@@ -44,7 +45,7 @@ def folder_settings(folder: Path) -> Settings:
     return load_settings(ROOT, state=str(folder), catalog={"uri": f"sqlite:///{folder}/catalog.db"})
 
 
-class World(RuleBasedStateMachine):
+class World(Counted):
     settings_in: ClassVar[Callable[[Path], Settings]] = staticmethod(folder_settings)
     catalog: ClassVar[type[Catalog]] = SqlCatalog
     hide: ClassVar[Callable[..., None]]
