@@ -31,6 +31,8 @@ _PATTERN = re.compile(r"[*?\[]")
 _NOT_TEXT = re.compile(r'Invalid string encoding found in Parquet file "([^"]*)"')
 _DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
 _WIDER = {("INTEGER", "BIGINT"), ("FLOAT", "DOUBLE")}
+_AS_WRITTEN = "hive_partitioning = false"
+"""By itself DuckDB takes the name of a folder, `city=a+b` of "a b", for the value in the files below it."""
 _HIDDEN = "lakehouse_hidden"
 _STREAM = "lakehouse_rows"
 
@@ -109,13 +111,13 @@ class Sources:
         if same is not None:
             # With a `schema` DuckDB reads a file by one thread only.
             renamed = ", ".join(f"{quote(name)} AS {position(number)}" for number, name in enumerate(same))
-            return f"(SELECT {renamed} FROM read_parquet([{listed}]))"
+            return f"(SELECT {renamed} FROM read_parquet([{listed}], {_AS_WRITTEN}))"
         columns = ", ".join(
             f"{field.field_id}: {{'name': '{position(number)}', 'type': '{self._types[field.field_id]}',"
             " 'default_value': NULL}"
             for number, field in enumerate(self._fields)
         )
-        return f"read_parquet([{listed}], schema = MAP {{{columns}}}{options})"
+        return f"read_parquet([{listed}], schema = MAP {{{columns}}}, {_AS_WRITTEN}{options})"
 
     def _columns(self, paths: Sequence[str]) -> dict[str, dict[int | None, tuple[str, str | None]]]:
         """DuckDB's names and types of the columns of each file by field id; None stands for columns without one."""
