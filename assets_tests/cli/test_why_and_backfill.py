@@ -51,6 +51,9 @@ def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kiosk]:
             patched.setattr(sys, "argv", ["lakehouse", *words])
             assert ended() == 0
         yield made
+        # A build starts the server of the pages that it made.
+        patched.setattr(sys, "argv", ["lakehouse", "service", "down"])
+        assert ended() == 0
     structlog.reset_defaults()
 
 
