@@ -60,6 +60,12 @@ RULES = (
     TableRule("few_large", TableRuleKind.BAD_ROWS, (), {"predicate": "id < 50", "bound": NONE}),
     TableRule("some_rows", TableRuleKind.ROW_COUNT, (), {"bound": NONE}),
     TableRule("sums_up", TableRuleKind.SQL, (), {"query": "select count(*) from {object}", "bound": NONE}),
+    TableRule(
+        "agrees",
+        TableRuleKind.SQL,
+        (),
+        {"query": "select count(*) from {object} where exists (from silver.other)", "bound": NONE},
+    ),
 )
 TABLE = daily("silver.one", RULES)
 CHILD, GRANDCHILD = daily("gold.child"), daily("gold.grandchild")
@@ -218,24 +224,26 @@ def test_rows_that_main_shows_outside_of_the_window_hold_nothing(settings: Setti
     assert not alone.excused(finding("small"))
 
 
-def test_a_figure_that_is_no_worse_than_mains_holds_nothing(settings: Settings, shown: Lake) -> None:
-    """Of the branch it is five rows, of main six, and it must be none."""
-    found = blame(settings, shown, finding("sums_up"))
+@pytest.mark.parametrize("rule", ["sums_up", "agrees"])
+def test_a_figure_that_is_no_worse_than_mains_holds_nothing(settings: Settings, shown: Lake, rule: str) -> None:
+    """Of the branch it is five rows, of main six, and it must be none; also where the SQL names another table."""
+    found = blame(settings, shown, finding(rule))
     assert found.excuses(TABLE.name, MANIFEST)
-    assert found.not_at_fault == {(TABLE.name, "sums_up")}
-    found.take(TABLE.name, [finding("sums_up", Outcome.PASSED)])
+    assert found.not_at_fault == {(TABLE.name, rule)}
+    found.take(TABLE.name, [finding(rule, Outcome.PASSED)])
     assert found.not_at_fault == frozenset()
-    found.take(TABLE.name, [finding("sums_up", Outcome.ERROR)])
+    found.take(TABLE.name, [finding(rule, Outcome.ERROR)])
     assert not found.excuses(TABLE.name, MANIFEST)
 
 
-def test_a_figure_that_gets_worse_holds_every_day(settings: Settings, lake: Lake) -> None:
+@pytest.mark.parametrize("rule", ["sums_up", "agrees"])
+def test_a_figure_that_gets_worse_holds_every_day(settings: Settings, lake: Lake, rule: str) -> None:
     write(lake, TABLE, (1, D[0], 1), branch="main")
     write(lake, OTHER, (1, D[0], None))
     lake.table(TABLE.name).create_branch(BRANCH)
     more = pa.table({"id": [2], "day": [D[1]], "ref": [1]}, schema=lake.table(TABLE.name).schema())
     lake.table(TABLE.name).append(more, run_key="more", branch=BRANCH)
-    found = blame(settings, lake, finding("sums_up"))
+    found = blame(settings, lake, finding(rule))
     assert not found.excuses(TABLE.name, MANIFEST)
     assert found.not_at_fault == frozenset()
 

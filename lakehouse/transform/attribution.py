@@ -14,7 +14,7 @@ import duckdb
 import structlog
 
 from lakehouse.contracts.failures import failures_query, figure_query, rows_rule
-from lakehouse.iceberg import MAIN, Lake
+from lakehouse.iceberg import MAIN, Lake, register
 from lakehouse.quality.finding import Finding, Outcome
 from lakehouse.tables import Bound, Comparison, Reach, Rule, Table, TableName, TableRule, TableRuleKind, Window
 from lakehouse.tables.sql import quote
@@ -167,6 +167,8 @@ class Blame:
         table, window = self._declarations[name], {*self.window.days}
         with self._connect() as connection:
             for finding in found:
+                # The SQL of a rule may name other tables: those that it was judged with.
+                register(connection, self._lake, at=finding.branch)
                 days = bad_days(connection, self._lake, table, finding)
                 if days is None and _no_worse(connection, self._lake, table, finding):
                     days = frozenset()
