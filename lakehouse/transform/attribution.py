@@ -166,9 +166,9 @@ class Blame:
             return
         table, window = self._declarations[name], {*self.window.days}
         with self._connect() as connection:
+            # The SQL of a rule may name other tables: those that it was judged with. One audit is of one branch.
+            register(connection, self._lake, at=found[0].branch)
             for finding in found:
-                # The SQL of a rule may name other tables: those that it was judged with.
-                register(connection, self._lake, at=finding.branch)
                 days = bad_days(connection, self._lake, table, finding)
                 if days is None and _no_worse(connection, self._lake, table, finding):
                     days = frozenset()
