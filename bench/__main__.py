@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 _NOT_BENCHMARKS = {"__init__", "__main__", "plot", "proxy", "quality_pandas", "report", "windows_tables"}
+_NOT_BENCHMARKS |= {"merge_rows", "merge_spark", "merge_steps"}
 _PEERS = {"spark", "spark_home", "spark_jdbc", "spark_session", "spark_statements"}
 
 

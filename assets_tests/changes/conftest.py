@@ -15,7 +15,17 @@ import pytest
 
 from lakehouse.changes import Memory, Stale, advanced, consumed, edges_of, stale_days, stale_models
 from lakehouse.contracts import Declarations
-from lakehouse.iceberg import MAIN, Commit, Lake, arrow_schema, connect, read_summary, register, snapshots_read
+from lakehouse.iceberg import (
+    MAIN,
+    Commit,
+    Lake,
+    arrow_schema,
+    connect,
+    content_summary,
+    read_summary,
+    register,
+    snapshots_read,
+)
 from lakehouse.settings import Settings
 from lakehouse.tables import Column, Strategy, Table, TableName, Window
 
@@ -140,7 +150,8 @@ class Chain:
             promise |= {"progress": moved, "expected_progress": expected}
         names = ", ".join(one.name for one in declared.stored_columns)
         rows = self.duck.execute(f"select {names} from ({sql})").to_arrow_reader()
-        return target.overwrite(rows, where=window, summary=read_summary(read), **promise)
+        summary = {**read_summary(read), **content_summary(self.lake, read)}
+        return target.overwrite(rows, where=window, summary=summary, **promise)
 
     def build_all(self) -> None:
         """Everything once, parents first."""

@@ -125,7 +125,7 @@ def test_table_show_hides_nothing_that_is_derived(lakehouse: Command) -> None:
     assert facts["asset"] == "silver/products"
     assert facts["group"] == "shop_silver"
     assert facts["primary key"] == "product_id"
-    assert facts["strategy"] == "replace"
+    assert facts["strategy"] == "merge"
     assert facts["dagster partitions"] == "none"
     assert facts["contract"].endswith("defs/shop/silver/products.yaml")
     assert facts["owners"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import structlog
 from assets_tests.kiosk import SALES, SOLD, TAKINGS, Kiosk, january, write_kiosk
 from lakehouse.cli import main
 from lakehouse.cli.output import out
+from lakehouse.orchestration.home import open_instance
+from lakehouse.orchestration.under_way import BY_HAND
 from lakehouse.tables import TableName
 
 STALE = ("backfill", "gold.takings", "--stale", "--upstream")
@@ -219,7 +222,7 @@ def test_a_range_is_computed_as_it_was_asked_for(command: Run) -> None:
         (("silver.refunds", "--stale"), "lakehouse run silver.refunds"),
         (("bronze.sales", "--stale"), "not built by days"),
         (("gold.takings", "--from", "2025-12-31", "--to", "2026-01-02"), "days from 2026-01-01"),
-        (("gold.takings", "--from", "2026-01-01", "--to", "2999-01-01"), "the last that has ended"),
+        (("gold.takings", "--from", "2026-01-01", "--to", "2999-01-01"), "today (UTC)"),
         (("gold.takings", "--from", "2026-01-02", "--to", "2026-01-01"), "lies before"),
     ],
 )
@@ -230,6 +233,21 @@ def test_days_that_cannot_be_are_refused_and_none_is_left_out(
     code, _, err = command("backfill", *words)
     assert (code, heads(kiosk)) == (2, before)
     assert said in " ".join(err.split())
+
+
+def test_today_may_be_computed_before_it_has_ended(command: Run) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    code, plan = asked(command, "backfill", "gold.takings", "--from", today, "--dry-run")
+    assert (code, [run["days"] for run in plan["runs"]]) == (0, [f"{today}..{today}"])
+
+
+def test_each_run_of_a_backfill_names_the_tables_of_all_of_them(command: Run, kiosk: Kiosk) -> None:
+    """So that nobody asks for the days of the next one before it begins."""
+    day = ("--from", "2026-01-04")
+    assert command("backfill", "gold.takings", *day, "--upstream")[0] == 0
+    with open_instance(kiosk.settings) as instance:
+        (run,) = instance.get_runs(limit=1)
+    assert run.tags[BY_HAND].split(",") == ["silver.refunds", "silver.sales", "gold.takings"]
 
 
 def test_why_of_an_unknown_table_is_an_error(command: Run) -> None:

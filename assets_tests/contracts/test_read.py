@@ -63,8 +63,18 @@ def test_the_daily_chain(shop: Declarations) -> None:
         assert table.partition_by == (PartitionField("order_date", "day"),)
     strategies = [shop[name(one)].strategy for one in chain]
     assert strategies == [Strategy.APPEND, *[Strategy.OVERWRITE] * 3]
-    assert {shop[one].strategy for one in shop if one.layer is not Layer.BRONZE and str(one) not in windowed} == {
-        Strategy.REPLACE
+
+
+def test_how_the_other_models_of_the_shop_enter_their_tables(shop: Declarations) -> None:
+    others = {one: table for one, table in shop.items() if one.layer is not Layer.BRONZE and not table.windowed}
+    assert {str(one): table.strategy for one, table in others.items()} == {
+        "silver.customers": Strategy.MERGE,
+        "silver.order_items": Strategy.MERGE,
+        "silver.payments": Strategy.MERGE,
+        "silver.products": Strategy.MERGE,
+        "gold.dim_customer": Strategy.SCD2,
+        "gold.dim_product": Strategy.SCD2,
+        "gold.dim_date": Strategy.REPLACE,
     }
 
 

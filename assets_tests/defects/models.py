@@ -59,22 +59,27 @@ MODELS = (
     Defect(
         "Rows filtered out",
         "silver.payments leaves out what is above 500",
-        edit("silver/payments", "from {{ ref('stg_payments') }}", "from {{ ref('stg_payments') }}\nwhere amount < 500"),
-        "select (select max(amount) from silver.payments) < 500",
+        edit("silver/payments", "where {{", "where amount < 500 and {{"),
+        "select count(*) from (select _run_key from bronze.payments as loaded"
+        " left join silver.payments as kept on kept.payment_id = loaded.payment_id"
+        " group by _run_key having count(kept.payment_id) not in (0, count(*)))",
     ),
     Defect(
         "Duplicates not removed",
-        "silver.customers keeps every version",
+        "silver.orders keeps every version",
         edit(
-            "silver/customers", "qualify row_number() over (partition by customer_id order by updated_at desc) = 1", ""
+            "silver/orders",
+            "qualify row_number() over (partition by order_id order by updated_at desc, _extracted_at desc) = 1",
+            "",
         ),
-        "select count(*) - count(distinct customer_id) from silver.customers",
+        "select count(*) - count(distinct order_id) from silver.orders",
     ),
     Defect(
         "A dimension forgets",
         "dim_customer knows only the customers of Germany",
-        edit("gold/dim_customer", "ref('stg_customers'),", "ref('stg_customers') ~ \" where country = 'DE'\","),
-        f"select count(*) from silver.customers where created_at < {date(NEW_DAY)}"
+        edit("gold/dim_customer", "where {{", "where country = 'DE' and {{"),
+        "select count(*) from silver.customers"
+        f" where (select max(valid_from) from gold.dim_customer) >= {date(NEW_DAY)}"
         " and customer_id not in (select customer_id from gold.dim_customer)",
     ),
 )

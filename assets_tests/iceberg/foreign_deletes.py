@@ -21,9 +21,9 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.delete_file_index import PATH_FIELD_ID
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _FastAppendFiles
-from pyiceberg.typedef import EMPTY_DICT
+from pyiceberg.typedef import EMPTY_DICT, Record
 
-from lakehouse.iceberg.commits.produce import _DeleteManifestWriter
+from lakehouse.iceberg.commits.delete_manifests import DeleteManifestWriter
 
 
 class _AddDeletes(_FastAppendFiles):
@@ -34,7 +34,7 @@ class _AddDeletes(_FastAppendFiles):
     def _manifests(self) -> list[ManifestFile]:
         spec = self.spec(self.file.spec_id)
         output = self.new_manifest_output()
-        with _DeleteManifestWriter(spec, self.schema(), output, self._snapshot_id, self._compression) as writer:
+        with DeleteManifestWriter(spec, self.schema(), output, self._snapshot_id, self._compression) as writer:
             entry = ManifestEntry.from_args(
                 status=ManifestEntryStatus.ADDED,
                 snapshot_id=self._snapshot_id,
@@ -46,11 +46,22 @@ class _AddDeletes(_FastAppendFiles):
         return [writer.to_manifest_file(), *super()._manifests()]
 
     def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        self._added_data_files = [self.file]
+        self._added_data_files = [self._counted()]
         try:
             return super()._summary(snapshot_properties)
         finally:
             self._added_data_files = []
+
+    def _counted(self) -> DataFile:
+        """PyIceberg takes each new file for one of the table's partitions of now."""
+        if self.file.spec_id == self._transaction.table_metadata.default_spec_id:
+            return self.file
+        return DataFile.from_args(
+            content=self.file.content,
+            partition=Record(),
+            record_count=self.file.record_count,
+            file_size_in_bytes=self.file.file_size_in_bytes,
+        )
 
 
 def hide(

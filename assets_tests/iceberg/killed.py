@@ -15,15 +15,18 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
+import duckdb
 import pyarrow as pa
 from pyiceberg.io import OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile
 
-from lakehouse.iceberg import Lake, LakeTable
+from lakehouse.iceberg import Lake, LakeTable, Way
 from lakehouse.iceberg.catalogs.sql_catalog import SqlLakeCatalog
 from lakehouse.iceberg.parquet import encode
+from lakehouse.iceberg.parquet.data_file import FileMaker
 from lakehouse.settings import load_settings
 from lakehouse.tables import Column, Layer, Table, TableName, Window
 
@@ -38,8 +41,8 @@ class Work:
     """Something that can be killed: what is there before, what is done, and each step of it, in order.
 
     `shows`: the step that lets main show its rows, `done` the one that brings run key and progress, where that is a
-    later one. `leaves`: the steps after which one ref more stays behind than without a
-    kill; it ends by its age, or a later rebase drops it.
+    later one. `leaves`: the steps after which one ref more stays behind than without a kill; it ends by its age, or a
+    later rebase drops it.
     """
 
     prepare: Callable[[LakeTable], object]
@@ -101,6 +104,14 @@ def _replace(table: LakeTable) -> None:
     table.replace_files(paths, table.scan().read_all(), run_key="load", progress={"shop": {"at": 1}})
 
 
+def _by_key(table: LakeTable, effect: str, way: Way) -> None:
+    """Order 1 anew, and 5 comes; where keys are replaced, order 1 gets a second row."""
+    rows = _rows(table, a=1, c=5) if effect == "merge" else _rows(table, a=1, c=1, c2=5)
+    given: dict[str, Any] = {"way": way, "run_key": "load", "progress": {"shop": {"at": 1}}}
+    with duckdb.connect() as connection:
+        getattr(table, effect)(rows, key=["order_id"], connection=connection, **given)
+
+
 def _staged(table: LakeTable) -> None:
     _seed(table)
     table.create_branch(_BRANCH)
@@ -133,6 +144,22 @@ WORKS = {
         _seed, _delete, (_CHANGE[0], "manifest 1", "manifest 2", "manifest 3", *_CHANGE[4:]), shows="swap 1"
     ),
     "replace": Work(_seed, _replace, _CHANGE, shows="swap 1"),
+    # The third is the delete file, and the file that is written anew.
+    **{
+        name: Work(
+            _seed,
+            partial(_by_key, effect=effect, way=Way.MERGE_ON_READ),
+            (*_CHANGE[:2], "data 3", *_CHANGE[2:]),
+            shows="swap 1",
+        )
+        for name, effect in (("merge_on_read", "merge"), ("replace_keys", "replace_keys"))
+    },
+    "merge_by_copy": Work(
+        _seed,
+        partial(_by_key, effect="merge", way=Way.COPY_ON_WRITE),
+        (*_CHANGE[:2], "data 3", *_CHANGE[2:4], "manifest 3", *_CHANGE[4:]),
+        shows="swap 1",
+    ),
     "create_branch": Work(_seed, lambda table: table.create_branch(_BRANCH), _ONE, branch=_BRANCH),
     "first_branch": Work(
         lambda _table: None, lambda table: table.create_branch(_BRANCH), ("list 1", *_TWO), "swap 1", branch=_BRANCH
@@ -197,7 +224,7 @@ def _kind(location: str) -> str:
 def hook(die_at: str, say: int) -> Callable[[str], None]:
     """From now on say each step, and die at one. Answers what to call when a further kind of step is reached."""
     seen: dict[str, int] = {}
-    create, swap = PyArrowFile.create, SqlLakeCatalog.swap
+    create, swap, adopt, alone = PyArrowFile.create, SqlLakeCatalog.swap, FileMaker.adopt, Lock()
 
     def reach(kind: str) -> None:
         seen[kind] = seen.get(kind, 0) + 1
@@ -205,15 +232,26 @@ def hook(die_at: str, say: int) -> Callable[[str], None]:
         os.write(say, f"{step}\n".encode())
         if step == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "data" and alone.locked():
+            alone.release()
 
     def creating(file: PyArrowFile, overwrite: bool = False) -> Any:  # noqa: ANN401  (as it is)
-        return _Stream(create(file, overwrite), lambda: reach(_kind(file.location)))
+        if (kind := _kind(file.location)) == "data":
+            # Rows and delete files are written by several threads.
+            alone.acquire()
+        return _Stream(create(file, overwrite), lambda: reach(kind))
 
     def swapping(catalog: SqlLakeCatalog, *given: Any) -> Any:  # noqa: ANN401  (as it is)
         answer = swap(catalog, *given)
         reach("swap")
         return answer
 
+    def adopting(files: FileMaker, *given: Any) -> Any:  # noqa: ANN401  (as it is)
+        # Written by DuckDB, which opens no stream of ours.
+        reach("data")
+        return adopt(files, *given)
+
+    FileMaker.adopt = adopting  # type: ignore[method-assign]
     PyArrowFile.create = creating  # type: ignore[method-assign]  # this process ends at once
     SqlLakeCatalog.swap = swapping  # type: ignore[method-assign]
     # One file after another, so that the second is not begun when the first is complete.

@@ -17,7 +17,7 @@ from assets_tests.live.oracle import differing_days, found
 from assets_tests.live.server import Server
 from assets_tests.live.sources import Sources
 from lakehouse.iceberg import Lake
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Profile, Settings, load_settings
 from lakehouse.tables import TableName
 
 ROOT = Path(__file__).parents[2]
@@ -58,13 +58,13 @@ class Live:
         return {day: frozenset(paths) for day, paths in by_day.items()}
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def running(state: Path, profile: Profile) -> Iterator[Live]:
     """Upkeep starts only where a test asks for it: what it moves is what a test of repairs looks at."""
-    state = tmp_path_factory.mktemp("live")
-    settings = load_settings(ROOT, state=str(state))
-    server = Server(ROOT, state, LAKEHOUSE_UPKEEP__SCHEDULE=NEVER)
+    settings = load_settings(ROOT, state=str(state), profile=profile)
+    server = Server(ROOT, state, LAKEHOUSE_UPKEEP__SCHEDULE=NEVER, LAKEHOUSE_PROFILE=profile.value)
     try:
+        if profile is Profile.LOCAL:
+            server.run("service", "up")
         server.run("demo", *SMALL)
         begun = time.time()
         server.start()
@@ -74,6 +74,18 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     finally:
         server.stop()
         server.run("service", "down", "--remove")
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The shop of the embedded profile."""
+    yield from running(tmp_path_factory.mktemp("live"), Profile.EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def on_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """The shop of profile local: tables and landing zone on MinIO, catalog and Dagster's runs in PostgreSQL."""
+    yield from running(tmp_path_factory.mktemp("on_s3"), Profile.LOCAL)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 # No postponed annotations here: Dagster reads the annotation of `context` and knows the class only, not its name.
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -30,8 +30,8 @@ def graph_of(chain: Chain) -> ModelGraph:
     return ModelGraph(Manifest({model.unique_id: model for model in models}, {}), chain.declarations)
 
 
-def definitions(chain: Chain) -> dg.Definitions:
-    """The chain's tables as assets whose runs do nothing, or fail when a tag says so."""
+def definitions(chain: Chain, during: Callable[[], object]) -> dg.Definitions:
+    """The chain's tables as assets whose runs do what is done `during` them, or fail when a tag says so."""
     graph = graph_of(chain)
 
     def asset(tables: Iterable[Table], days: dg.PartitionsDefinition[str] | None) -> dg.AssetsDefinition:
@@ -41,6 +41,7 @@ def definitions(chain: Chain) -> dg.Definitions:
         def made(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
             if context.run.tags.get("broken"):
                 raise dg.Failure("it is broken", allow_retries=False)
+            during()
             for spec in specs:
                 if spec.key in context.selected_asset_keys:
                     yield dg.MaterializeResult(asset_key=spec.key)
@@ -57,7 +58,7 @@ def definitions(chain: Chain) -> dg.Definitions:
 
 @dataclass
 class Asking:
-    """The sensor and what it remembers; `requests` are the runs that it asked for."""
+    """The sensor and what it remembers; `requests` are the runs that it asked for, `during` happens in each run."""
 
     chain: Chain
     instance: dg.DagsterInstance
@@ -65,9 +66,10 @@ class Asking:
     said: str = ""
     requests: list[dg.RunRequest] = field(default_factory=list)
     events: list[dg.AssetMaterialization] = field(default_factory=list)
+    during: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
-        self.defs = definitions(self.chain)
+        self.defs = definitions(self.chain, self._happen)
 
     def tick(self) -> Asks:
         """One tick: the days of January that are told, by table, and under "run" the undated tables of a run."""
@@ -121,6 +123,9 @@ class Asking:
         told["asks"] = [[*entry[:4], entry[4] - seconds, entry[5]] for entry in told["asks"]]
         told["waiting"] = told["waiting"] and told["waiting"] - seconds
         self.cursor = json.dumps(told)
+
+    def _happen(self) -> None:
+        self.during()
 
     def _job(self) -> dg.JobDefinition:
         return self.defs.resolve_implicit_global_asset_job_def()

@@ -16,10 +16,12 @@ from assets_tests.changes.conftest import PAID, PAYMENTS, Chain
 from assets_tests.orchestration.asking import JOBS, Asking, graph_of
 from lakehouse.errors import SourceUnreachable
 from lakehouse.iceberg import Lake, connect
+from lakehouse.ingest.interval import SCOPE
 from lakehouse.orchestration.arrivals import landing_sensors
 from lakehouse.orchestration.specs import source_spec
 from lakehouse.settings import Automation, FilesSource, Settings
-from lakehouse.tables import LoadPolicy
+from lakehouse.sources import open_source
+from lakehouse.tables import LoadPolicy, Table
 
 MODIFIED = datetime(2026, 1, 10, 12, tzinfo=UTC).timestamp()
 LOADED = replace(PAYMENTS, load=LoadPolicy("landing", {"files": "payments/**/*.jsonl"}))
@@ -53,6 +55,11 @@ class Landing:
             event.partition or "": event for event in told.asset_events if isinstance(event, dg.AssetMaterialization)
         }
         return sorted(self.events)
+
+    def under(self, table: Table) -> None:
+        """As after a reload of the code, with another contract."""
+        self.asking.chain.add(table)
+        (self.sensor,) = landing_sensors(self.asking.chain.settings, graph_of(self.asking.chain), JOBS)
 
 
 @pytest.fixture
@@ -159,8 +166,45 @@ def test_what_is_remembered_grows_with_days_and_not_with_files(landing: Landing)
         landing.deliver(f"2026-01-0{number % 2 + 1}/{number}.jsonl")
     assert landing.tick() == ["2026-01-01", "2026-01-02"]
     assert len(landing.events["2026-01-01"].metadata["lakehouse/paths"].value) == 20
-    assert set(json.loads(landing.cursor or "")) == {"2026-01-01", "2026-01-02"}
-    assert len(landing.cursor or "") < 100
+    assert set(json.loads(landing.cursor or "")) == {"2026-01-01", "2026-01-02", "contract"}
+    assert len(landing.cursor or "") < 150
+
+
+def test_what_a_contract_held_back_is_asked_for_again_when_it_says_something_else(landing: Landing) -> None:
+    landing.deliver("payments-2026-01-03.jsonl")
+    landing.tick()
+    asked = landing.requests[0].run_key
+    assert (landing.tick(), landing.requests) == ([], [])
+
+    landing.under(replace(LOADED, version="1.1.0"))
+    assert landing.tick() == []
+    (request,) = landing.requests
+    assert request.run_key != asked
+    assert (landing.tick(), landing.requests) == ([], [])
+
+    # What it let through is not asked for again.
+    chain = landing.asking.chain
+    reader = open_source(chain.settings, LOADED)
+    extract = reader.read(None)
+    assert extract is not None
+    list(extract.chunks)
+    table = chain.lake.create(LOADED)
+    table.append(table.schema().empty_table(), run_key="loaded", progress={SCOPE: extract.reached})
+    landing.under(replace(LOADED, version="1.2.0"))
+    assert [(landing.tick(), landing.requests) for _ in range(2)] == [([], [])] * 2
+    assert landing.said == "no file arrived or changed"
+
+
+def test_the_cursor_of_a_release_that_knew_no_contract_asks_for_nothing(landing: Landing) -> None:
+    landing.deliver("payments-2026-01-03.jsonl")
+    landing.tick()
+    days = json.loads(landing.cursor or "")
+    del days["contract"]
+    landing.cursor = json.dumps(days)
+    assert (landing.tick(), landing.requests) == ([], [])
+    landing.under(replace(LOADED, version="1.1.0"))
+    landing.tick()
+    assert len(landing.requests) == 1
 
 
 def test_a_folder_that_is_not_there_is_a_red_tick(landing: Landing) -> None:

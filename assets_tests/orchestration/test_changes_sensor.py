@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
@@ -19,20 +18,6 @@ from lakehouse.settings import Catalog, Settings
 from lakehouse.tables import Window
 
 LATER = PATIENCE + 1
-
-
-@pytest.fixture
-def asking(settings: Settings) -> Iterator[Asking]:
-    """Ten days with an order each, all built; nothing is out of date, and nothing was asked."""
-    chain = Chain(settings, Lake.open(settings), connect(settings))
-    chain.orders(*((number, number, number) for number in range(1, 11)))
-    chain.payments((1, 1, 10), (2, 2, 20), (3, 3, 30))
-    chain.build_all()
-    with dg.DagsterInstance.ephemeral() as instance:
-        found = Asking(chain, instance)
-        assert found.tick() == {}
-        assert found.said == "everything follows its inputs"
-        yield found
 
 
 def test_late_rows_ask_for_their_days_once_and_say_why(asking: Asking) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -17,10 +18,11 @@ from assets_tests.orchestration.asking import JOBS, Asking, graph_of
 from lakehouse.errors import SourceUnreachable
 from lakehouse.iceberg import Lake, connect
 from lakehouse.ingest.interval import SCOPE
+from lakehouse.orchestration.loads import stated
 from lakehouse.orchestration.polls import poll_sensors
 from lakehouse.settings import Automation, FilesSource, PostgresSource, Settings
 from lakehouse.sources import open_source
-from lakehouse.tables import LoadPolicy, Table
+from lakehouse.tables import LoadPolicy, Table, TableRule, TableRuleKind
 
 SHOP = """
 create table orders (order_id bigint primary key, day date, n bigint, updated_at timestamptz not null);
@@ -125,6 +127,30 @@ def test_the_same_rows_from_the_same_place_are_one_run_key(shop: Shop) -> None:
     shop.execute("update orders set n = 3, updated_at = now()")
     (other,) = shop.until_asked()
     assert other.run_key != asked[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": "1.1.0"}, {"table_rules": (TableRule("few", TableRuleKind.ROW_COUNT),)}]
+)
+def test_what_a_contract_held_back_is_asked_for_again_when_it_says_something_else(
+    shop: Shop, change: dict[str, Any]
+) -> None:
+    """The load stands where it stood, and nothing is new in the source."""
+    (asked,) = shop.tick()
+    chain = shop.asking.chain
+    chain.add(replace(LOADS[0], **change))
+    (shop.sensor,) = poll_sensors(chain.settings, graph_of(chain), JOBS)
+
+    again = [request.run_key for _ in range(2) for request in shop.tick()]
+    assert len(set(again)) == 1
+    assert again[0] != asked.run_key
+
+
+def test_a_digest_of_a_contract_is_the_same_in_every_process() -> None:
+    """Columns that are dropped are a set, whose order is not."""
+    names = [f"column_{number}" for number in range(20)]
+    ahead, back = (replace(LOADS[0], drop=frozenset(of)) for of in (names, reversed(names)))
+    assert stated(ahead) == stated(back) != stated(LOADS[0])
 
 
 def test_nobody_is_asked_while_a_load_runs(shop: Shop) -> None:

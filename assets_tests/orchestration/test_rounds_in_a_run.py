@@ -86,4 +86,4 @@ def test_a_build_that_main_overtakes_ends_well_and_tells_each_check_once(
     assert Counter(str(entry.get_dagster_event().asset_key) for entry in materialized).most_common(1)[0][1] == 1
     table = lake.table(SILVER)
     assert (table.stats().rows, table.branches(), table.progress("other")) == (1, (), {"n": 1})
-    assert [snapshot.operation for snapshot in table.snapshots()][:2] == ["overwrite", "append"]
+    assert [snapshot.operation for snapshot in table.snapshots()][:2] == ["append", "append"]

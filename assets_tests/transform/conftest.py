@@ -163,6 +163,18 @@ def fill_bronze() -> Callable[[Settings], Lake]:
 
 
 @pytest.fixture(scope="session")
+def load_product() -> Callable[[Settings, int], None]:
+    """load_product(settings, 10): one more state of product 1, as of hour 10 of the second day."""
+
+    def load(settings: Settings, hour: int) -> None:
+        declared = read_tables(settings.defs)[TableName.parse("bronze.products")]
+        state = product(1, price=Decimal(hour), updated_at=at(DAY_2, hour))
+        fill(Lake.open(settings), declared, [state], load=hour)
+
+    return load
+
+
+@pytest.fixture(scope="session")
 def copy_project() -> Callable[[Path], Settings]:
     """Make a project of its own with the shop's contracts and models, free to be changed."""
 

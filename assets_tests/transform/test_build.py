@@ -195,7 +195,7 @@ def test_views_are_there_for_others(built: Built) -> None:
     connection = connect(built.settings)
     register(connection, built.lake)
 
-    assert connection.sql("select count(*) from staging.stg_customers").fetchall() == [(4,)]
+    assert connection.sql("select count(*) from staging.stg_customers").fetchall() == [(5,)]
 
 
 def test_a_window_rebuilds_its_days_of_the_chain_and_no_other(built: Built) -> None:
@@ -252,7 +252,7 @@ def test_a_broken_rule_holds_the_model_and_stops_its_children(built: Built, brok
 
 
 def test_an_error_in_sql_names_file_line_and_what_duckdb_says(broken: Broken) -> None:
-    assert broken.error.what.startswith("models/shop/silver/payments.sql:5: ")
+    assert broken.error.what.startswith("models/shop/silver/payments.sql:6: ")
     assert 'Referenced column "amuont" not found' in (broken.error.found or "")
     assert models_of(broken.events)["silver.payments"].error is not None
     assert isinstance(broken.events[-1], BuildFinished)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from lakehouse.tables import Column, Table, TableName
+from lakehouse.tables import Column, HistoryPolicy, Table, TableName
 from lakehouse.transform.lineage import column_lineage
 from lakehouse.transform.manifest import Manifest, Model
 
@@ -25,13 +26,18 @@ def node(label: str, sql: str, *parents: str, kind: str = "iceberg") -> Model:
 
 
 def lineage_of(
-    sql: str, *columns: str, reads: tuple[str, ...] = ("bronze.raw",), views: Mapping[str, str] | None = None
+    sql: str,
+    *columns: str,
+    reads: tuple[str, ...] = ("bronze.raw",),
+    views: Mapping[str, str] | None = None,
+    history: HistoryPolicy | None = None,
 ) -> dict[str, set[str]]:
     """Lineage of a model `silver.it` over a bronze table and the views."""
     nodes = [node("bronze.raw", "", kind="source"), node("silver.it", sql, *reads)]
     nodes += [node(name, body, "bronze.raw", kind="view") for name, body in (views or {}).items()]
     manifest = Manifest({one.unique_id: one for one in nodes}, {})
-    tables = {one.name: one for one in (table("bronze.raw", *BRONZE[1]), table("silver.it", *columns))}
+    read = replace(table("silver.it", *columns), history=history)
+    tables = {one.name: one for one in (table("bronze.raw", *BRONZE[1]), read)}
     found = column_lineage(manifest, tables)[TableName.parse("silver.it")]
     return {column: {f"{origin}.{name}" for origin, name in origins} for column, origins in found.items()}
 
@@ -44,6 +50,21 @@ def test_renamed_computed_and_constant_columns() -> None:
         "worth": {"bronze.raw.amount", "bronze.raw.currency"},
         "one": set(),
     }
+
+
+def test_columns_that_the_strategy_computes_come_from_those_that_it_computes_them_of() -> None:
+    sql = 'select id, amount, at as valid_from from "memory"."bronze"."raw"'
+    columns = ("version", "id", "amount", "valid_from", "valid_to", "is_current")
+
+    assert lineage_of(sql, *columns, history=HistoryPolicy(("id",), surrogate="version")) == {
+        "id": {"bronze.raw.id"},
+        "amount": {"bronze.raw.amount"},
+        "valid_from": {"bronze.raw.at"},
+        "valid_to": {"bronze.raw.at"},
+        "is_current": {"bronze.raw.at"},
+        "version": {"bronze.raw.id", "bronze.raw.at"},
+    }
+    assert lineage_of("not sql at all", *columns, history=HistoryPolicy(("id",))) == {}
 
 
 def test_a_star_is_known_from_the_contract() -> None:

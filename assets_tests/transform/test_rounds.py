@@ -81,7 +81,10 @@ def test_what_main_overtook_is_built_and_audited_again(shop: tuple[Settings, Lak
     assert build.table().snapshots()[0].id == head
 
 
-def test_after_three_rounds_the_branch_is_kept_and_named(shop: tuple[Settings, Lake]) -> None:
+def test_after_three_rounds_the_branch_is_kept_and_named(
+    shop: tuple[Settings, Lake], load_product: Callable[[Settings, int], None]
+) -> None:
+    load_product(shop[0], 10)
     build = Disturbed(shop, PRODUCTS, 10, "b")
 
     build.run(["staging.stg_products", "silver.products"])

@@ -34,10 +34,14 @@ def shop(
     copy_project: Callable[[Path], Settings],
     fill_bronze: Callable[[Settings], Lake],
 ) -> Shop:
-    """The shop, whose customers are appended and not replaced."""
+    """The shop, whose customers are appended and not merged."""
     settings = copy_project(tmp_path_factory.mktemp("project"))
     contract = settings.defs[0] / "shop" / "silver" / "customers.yaml"
-    contract.write_text(f"{contract.read_text()}customProperties:\n  - {{property: strategy, value: append}}\n")
+    contract.write_text(contract.read_text().replace("value: merge}", "value: append}"))
+    model = settings.dbt[0] / "models" / "shop" / "silver" / "customers.sql"
+    asked = "where {{ in_changes('customer_id', source('bronze', 'customers')) }}\n"
+    assert asked in model.read_text()
+    model.write_text(model.read_text().replace(asked, ""))
     parse(settings)
     return settings, fill_bronze(settings)
 
@@ -105,7 +109,8 @@ def test_main_moves_while_a_table_is_judged(shop: Shop) -> None:
     assert (values(table, "product_id"), table.branches()) == ([1], ())
 
 
-def test_the_branch_moves_while_a_table_is_judged(shop: Shop) -> None:
+def test_the_branch_moves_while_a_table_is_judged(shop: Shop, load_product: Callable[[Settings, int], None]) -> None:
+    load_product(shop[0], 10)
     table = shop[1].table(PRODUCTS)
     before = history(table)
 
@@ -121,7 +126,10 @@ def test_the_branch_moves_while_a_table_is_judged(shop: Shop) -> None:
     assert (values(table, "product_id"), table.branches()) == ([1], ())
 
 
-def test_a_branch_that_never_stays_as_it_was_judged_is_kept(shop: Shop) -> None:
+def test_a_branch_that_never_stays_as_it_was_judged_is_kept(
+    shop: Shop, load_product: Callable[[Settings, int], None]
+) -> None:
+    load_product(shop[0], 11)
     table = shop[1].table(PRODUCTS)
     before = history(table)
 

@@ -119,7 +119,7 @@ def _nothing(_step: str) -> None:
 
 def works(place: Place) -> dict[str, Work]:
     """What can be killed; `act` is for the one who does it again afterwards."""
-    group = ("written 1", "proved 1", "written 2", "proved 2")
+    group = ("data 1", "written 1", "proved 1", "data 2", "written 2", "proved 2")
     commit = ("manifest 1", "manifest 2", "list 1", "metadata 1", "swap 1")
     deletion = ("half 1", "deletion 1", "half 2", "deletion 2", "half 3", "deletion 3")
     ledger = ("data 1", "manifest 1", "list 1", "metadata 1", "swap 1")

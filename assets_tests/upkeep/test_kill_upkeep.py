@@ -27,7 +27,7 @@ from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.settings import Catalog, load_settings
 
 STEPS = {
-    "compact": 9,
+    "compact": 11,
     "expire": 10,
     "sweep": 7,
 }

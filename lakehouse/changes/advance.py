@@ -6,6 +6,7 @@ Pure reading: the commit itself is the caller's (`transform/`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import duckdb
@@ -47,7 +48,7 @@ def advanced(  # noqa: PLR0913  (what a build was, each once)
     days = None if window is None else _days([window] if isinstance(window, Window) else window)
     for edge in asked:
         snapshot = _snapshot(lake, connection, edge.upstream, read)
-        now = Consumed(snapshot.sequence_number, snapshot.id) if snapshot else NOTHING
+        now = Consumed.of(snapshot) if snapshot else NOTHING
         if days is not None:
             past = was.get(edge.upstream) if was_built else now
             now = _followed(lake, connection, edges, edge, past, now, days)
@@ -77,15 +78,15 @@ def _followed(  # noqa: PLR0913, PLR0917  (the state before, after, and of the b
         return {day: number for day, number in pending.items() if day not in days}
 
     if was is None:
-        return Consumed(now.sequence, now.snapshot_id, left(every(now.sequence)))
+        return replace(now, pending=left(every(now.sequence)))
     if now.sequence < was.sequence and _on_main(lake, edge.upstream, was):
         # Another build was faster with a later state: these days are behind it, all others are not.
         found = spelled(days_touched(lake, connection, edge, now, until=was.snapshot_id))
         behind = {day: number for day, number in found.items() if day in days}
-        return Consumed(was.sequence, was.snapshot_id, {**left(was.pending), **behind})
+        return replace(was, pending={**left(was.pending), **behind})
     # Without a snapshot it was dropped, or is as empty as it was.
     found = spelled(days_touched(lake, connection, edge, was, until=now.snapshot_id)) if now.snapshot_id else {}
-    return Consumed(now.sequence, now.snapshot_id, left({**was.pending, **found}))
+    return replace(now, pending=left({**was.pending, **found}))
 
 
 def _progress(lake: Lake, reader: TableName, branch: str) -> tuple[bool, Mapping[str, Position]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Self
 
 from lakehouse.iceberg import MAIN, Lake, SnapshotInfo
 from lakehouse.tables import Position, TableName, Window
@@ -23,12 +23,20 @@ class Consumed:
     """All of an upstream up to `sequence` has reached the reader, but for the days `pending`.
 
     `sequence` is that of snapshot `snapshot_id`; both 0: the upstream had no rows yet. `pending`: the sequence number
-    of the change that has not reached each day.
+    of the change that has not reached each day. `content_id`: the snapshot whose rows that one holds, where it is a
+    compaction, which any later one tells too; None: its own.
     """
 
     sequence: int
     snapshot_id: int
     pending: Mapping[date, int] = field(default_factory=dict)
+    content_id: int | None = None
+
+    @classmethod
+    def of(cls, snapshot: SnapshotInfo) -> Self:
+        """All of what an upstream was at a snapshot."""
+        other = snapshot.content_id if snapshot.content_id != snapshot.id else None
+        return cls(snapshot.sequence_number, snapshot.id, content_id=other)
 
 
 NOTHING = Consumed(0, 0)
@@ -64,15 +72,23 @@ def scope_of(upstream: TableName) -> str:
 def position_of(state: Consumed) -> Position:
     """As progress holds it: `{"sequence": 7, "snapshot": 123, "pending": [["2026-01-03", "2026-01-05", 7]]}`.
 
-    Pending days are half-open spans, each with the number of its change.
+    Pending days are half-open spans, each with the number of its change. `"content": 122` only where it is another.
     """
-    return {"sequence": state.sequence, "snapshot": state.snapshot_id, "pending": spans_by_number(state.pending)}
+    content = {} if state.content_id is None else {"content": state.content_id}
+    pending = spans_by_number(state.pending)
+    return {"sequence": state.sequence, "snapshot": state.snapshot_id, "pending": pending, **content}
 
 
 def consumed_from(position: Position) -> Consumed:
-    """What `position_of` made."""
+    """What `position_of` made; of a release that knew no content, too."""
     told: dict[str, Any] = position
-    return Consumed(int(told["sequence"]), int(told["snapshot"]), days_by_number(told["pending"]))
+    content = told.get("content")
+    return Consumed(
+        int(told["sequence"]),
+        int(told["snapshot"]),
+        days_by_number(told["pending"]),
+        None if content is None else int(content),
+    )
 
 
 def spans_by_number(days: Mapping[date, int]) -> list[list[str | int]]:

@@ -61,6 +61,9 @@ def touched(upstream: LakeTable, connect: Connect, edge: Edge, since: Consumed, 
         if edge.reach is Reach.NONE or head is None or head.id == since.snapshot_id:
             return {}
         sequence = head.sequence_number
+        since = still_there(upstream, since, until)
+        if head.id == since.snapshot_id:
+            return {}
         if edge.reach is Reach.EVERY:
             return Every(sequence, f"rows of {edge.upstream} changed") if _any_change(upstream, since, until) else {}
         if edge.reach is Reach.SAME_DAY:
@@ -72,6 +75,15 @@ def touched(upstream: LakeTable, connect: Connect, edge: Edge, since: Consumed, 
         _log.info("every day counts as changed", table=str(edge.reader), upstream=str(edge.upstream), reason=str(error))
         return Every(sequence, error.what)
     return {day: number for day, number in found.items() if edge.start is None or day >= edge.start}
+
+
+def still_there(upstream: LakeTable, since: Consumed, until: At) -> Consumed:
+    """What was followed; if that has expired, the newest snapshot with the very same rows, as compaction leaves it."""
+    line = upstream.ancestors(until) if since.snapshot_id else ()
+    if any(snapshot.id == since.snapshot_id for snapshot in line):
+        return since
+    rows = since.content_id or since.snapshot_id
+    return next((Consumed.of(snapshot) for snapshot in line if snapshot.content_id == rows), since)
 
 
 def _same_day(upstream: LakeTable, since: Consumed, until: At) -> Mapping[date, int]:

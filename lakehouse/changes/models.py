@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from lakehouse.changes.look import Look
 from lakehouse.contracts import Declarations
 from lakehouse.errors import TableMissing
-from lakehouse.iceberg import Lake, SnapshotInfo, read_in
+from lakehouse.iceberg import Lake, SnapshotInfo, content_read_in, read_in
 from lakehouse.tables import Layer, TableName
 
 _TOUCHING = ("added-", "deleted-", "removed-")
@@ -36,22 +36,26 @@ def stale_models(
 
 def _moved_since_read(look: Look, model: TableName, parents: frozenset[TableName]) -> tuple[TableName, ...]:
     try:
-        read = read_in(look.table(model).snapshots())
+        line = look.table(model).snapshots()
     except TableMissing:
         return ()
+    read, rows = read_in(line), content_read_in(line)
     if read is None:
         return ()
-    return tuple(name for name in sorted(parents - {model}) if _moved(look, name, read.get(name)))
+    return tuple(name for name in sorted(parents - {model}) if _moved(look, name, read.get(name), rows.get(name)))
 
 
-def _moved(look: Look, upstream: TableName, read: int | None) -> bool:
-    """Whether rows of an upstream may have come or gone since a snapshot of it; None: since before its first one."""
+def _moved(look: Look, upstream: TableName, read: int | None, content: int | None) -> bool:
+    """Whether rows of an upstream may have come or gone since a snapshot of it, which had those of snapshot `content`.
+
+    None: since before its first one.
+    """
     head = look.head(upstream)
     if head is None or head.id == read:
         return False
     touched = False
     for snapshot in look.table(upstream).snapshots():
-        if snapshot.id == read:
+        if snapshot.id == read or (content is not None and snapshot.content_id == content):
             return touched
         touched = touched or _touches(snapshot)
     # Expired, or not in main's history since a restore; of what was read before the first row, nothing is lost.
@@ -59,8 +63,6 @@ def _moved(look: Look, upstream: TableName, read: int | None) -> bool:
 
 
 def _touches(snapshot: SnapshotInfo) -> bool:
-    """Whether a commit may have changed rows: compaction does not, nor one that names no file."""
-    if snapshot.operation == "replace":
-        return False
+    """Whether a commit may have changed rows: one that names no file does not. Of compaction the content tells."""
     told = "total-records" in snapshot.summary
     return not told or any(key.startswith(_TOUCHING) for key in snapshot.summary)

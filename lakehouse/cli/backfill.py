@@ -84,13 +84,15 @@ def _carry_out(settings: Settings, request: Request, plan: Plan) -> Outcome:
         declarations = prepare(settings)
         defs = definitions(settings)
         meter = Meter(f"days of {request.table}", total=len(plan.days) or None, unit="days", every=0)
+        work = Backfill(settings, declarations, request)
         with open_instance(settings) as instance:
 
             def run(tables: Sequence[TableName], window: Window | None) -> RunReport:
                 err.print(f"building {', '.join(map(str, tables))}{_of_days(window)}", style="dim", highlight=False)
-                return run_tables(defs, instance, tables, also=staging_views(defs, tables), window=window)
+                also = staging_views(defs, tables)
+                return run_tables(defs, instance, tables, also=also, window=window, part_of=work.tables)
 
-            for window, report in Backfill(settings, declarations, request).carry_out(run):
+            for window, report in work.carry_out(run):
                 outcome.add(report)
                 meter.add(0 if window is None else len(list(window.days)))
         meter.finish()

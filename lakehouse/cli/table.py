@@ -107,12 +107,37 @@ def _declared_facts(table: Table) -> list[tuple[str, object]]:
         ("loaded from", f"{load.source}: {', '.join(f'{k}={v}' for k, v in load.options.items())}" if load else None),
         ("reject limit", load.reject_limit if load else None),
         ("strategy", "append" if load else table.strategy.value),
+        *_policy_facts(table),
         ("quarantine", f"quarantine.{table.domain}_{table.name.table}" if load else None),
         ("fresh within", str(table.fresh_within) if table.fresh_within else None),
         ("row rules", ", ".join(f"{rule.name} ({rule.severity.value})" for rule in table.rules)),
         ("upkeep", f"files of {table.upkeep.target_file_mb} MB, snapshots kept {table.upkeep.keep_snapshots}"),
         ("pool", str(table.name)),
     ]
+
+
+def _policy_facts(table: Table) -> list[tuple[str, object]]:
+    """By which columns rows enter, of the strategies that enter them by key."""
+    if table.merge is not None:
+        merge = table.merge
+        late = f"late rows known for {merge.late.days} days"
+        return [
+            ("merge key", ", ".join(merge.key)),
+            ("sequence", merge.sequence),
+            ("deleted where", f"{merge.deleted}{f'; {late}' if merge.sequence else ''}" if merge.deleted else None),
+        ]
+    if table.history is not None:
+        history = table.history
+        return [
+            ("history of", ", ".join(history.key)),
+            ("tracked", ", ".join(history.tracked) or "all attributes"),
+            ("valid", f"{history.valid_from} to {history.valid_to}"),
+            ("current where", history.current),
+            ("surrogate key", history.surrogate),
+            ("deleted where", history.deleted),
+            ("result", "all of its keys" if history.complete else f"changes, late ones for {history.late.days} days"),
+        ]
+    return []
 
 
 def _stored_facts(lake: Lake, name: TableName) -> list[tuple[str, object]]:

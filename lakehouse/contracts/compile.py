@@ -14,12 +14,16 @@ from open_data_contract_standard.model import DataQuality, OpenDataContractStand
 from lakehouse.contracts.agreements import Latency
 from lakehouse.contracts.columns import primary_key_of, table_columns, table_schema
 from lakehouse.contracts.document import Place
+from lakehouse.contracts.history import history_policy
+from lakehouse.contracts.keys import merge_policy
 from lakehouse.contracts.properties import CustomProperties
 from lakehouse.contracts.quality import Subject, quality_rule
 from lakehouse.contracts.relationships import relationship_rule
 from lakehouse.contracts.rules import column_rules, rule_name
 from lakehouse.errors import ContractError
 from lakehouse.tables import Column, Layer, PartitionField, Rule, Strategy, Table, TableName, TableRule, TableRuleKind
+
+_BY_KEY = {Strategy.MERGE, Strategy.DELETE_INSERT, Strategy.SCD2}
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
     _check_layer(name, custom)
     key = primary_key_of(schema, name, at)
     window_column, window_start, business_day = custom.window(columns, name.layer)
+    strategy = _strategy(name, custom, window_column)
     rules = _Rules()
     _collect(rules, schema, name, columns, at)
     _collect_uniqueness(rules, name, columns, key, at)
@@ -74,7 +79,9 @@ def compile_table(contract: OpenDataContractStandard, name: TableName, domain: s
         business_day=business_day,
         follows=custom.follows(name, windowed=window_column is not None and name.layer is not Layer.BRONZE),
         load=custom.load(),
-        strategy=_strategy(name, custom, windowed=window_column is not None),
+        strategy=strategy,
+        merge=merge_policy(custom, strategy, columns, key),
+        history=history_policy(custom, strategy, columns, key),
         rules=tuple(rules.rows),
         table_rules=tuple(rules.tables),
         fresh_within=agreed.within if agreed else None,
@@ -124,7 +131,7 @@ def _check_layer(name: TableName, custom: CustomProperties) -> None:
             "a bronze table without load",
             remedy="Add the customProperty `load`, e.g. {source: shop, table: public.orders}.",
         )
-    for key in ("load", "rejectLimit") if not bronze else ("strategy",):
+    for key in ("load", "rejectLimit") if not bronze else ("strategy", "merge", "history"):
         if key in custom:
             raise custom.place(key).error(
                 f"{key} on a {name.layer.value} table",
@@ -132,16 +139,22 @@ def _check_layer(name: TableName, custom: CustomProperties) -> None:
             )
 
 
-def _strategy(name: TableName, custom: CustomProperties, *, windowed: bool) -> Strategy:
+def _strategy(name: TableName, custom: CustomProperties, window_column: str | None) -> Strategy:
     if name.layer is Layer.BRONZE:
         return Strategy.APPEND
     strategy = custom.strategy() or Strategy.REPLACE
-    if windowed and strategy is Strategy.REPLACE:
+    if window_column and strategy in _BY_KEY:
+        raise custom.place("strategy").error(
+            f"{strategy} on a windowed table, whose days are replaced",
+            expected="strategy: overwrite, or no window",
+            remedy=f"Remove the window; `partition: [day({window_column})]` keeps rows of a day together all the same.",
+        )
+    if window_column and strategy is Strategy.REPLACE:
         raise custom.place("strategy").error(
             "a windowed table is not replaced as a whole: a run of some days would remove all others",
             remedy="Add the customProperty `strategy: overwrite`.",
         )
-    if strategy is Strategy.OVERWRITE and not windowed:
+    if strategy is Strategy.OVERWRITE and not window_column:
         raise custom.place("strategy").error("overwrite without a window", remedy="Add the customProperty `window`.")
     return strategy
 

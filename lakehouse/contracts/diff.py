@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lakehouse.contracts.diff_columns import compare_columns
+from lakehouse.contracts.diff_policies import compare_policies
 from lakehouse.contracts.diff_rules import compare_rules
 from lakehouse.contracts.difference import Difference, Move
 from lakehouse.contracts.words import span_in_words
-from lakehouse.tables import Severity, Strategy, Table, TableRuleKind
+from lakehouse.tables import Severity, Table, TableRuleKind
 
 _FOR_PEOPLE = "it is for people"
 _PLAIN = {
@@ -37,6 +38,7 @@ def compare(old: Table, new: Table) -> tuple[Difference, ...]:
         *compare_rules(old, new),
         *_windows(old, new),
         *_promises(old, new),
+        *compare_policies(old, new),
         *_plain(old, new),
     ]
     found += _version(old, new, breaking=any(one.breaking for one in found))
@@ -104,10 +106,6 @@ def _promises(old: Table, new: Table) -> Iterator[Difference]:
         reason = f"queries of earlier states reach {'less far' if less else 'further'} back"
         change = f"keepSnapshotsDays {kept.days} -> {kept_now.days}"
         yield Difference("upkeep", Move.NARROWED if less else Move.WIDENED, change, less, reason)
-    if old.strategy is not new.strategy:
-        appended = old.strategy is Strategy.APPEND
-        reason = "rows that were read may change" if appended else "the table holds what its contract says all the same"
-        yield Difference("strategy", Move.CHANGED, f"{old.strategy} -> {new.strategy}", appended, reason)
 
 
 def _plain(old: Table, new: Table) -> Iterator[Difference]:

@@ -18,7 +18,7 @@ _DECIMAL = re.compile(r"decimal\((\d+), (\d+)\)")
 def compare_columns(old: Table, new: Table) -> Iterator[Difference]:
     """Every difference between the columns, in the old order, then the new columns."""
     before, after = _by_name(old), _by_name(new)
-    renamed = _renames(old, new)
+    renamed = renames(old, new)
     for name, column in before.items():
         if name in after:
             yield from _compare(old, new, column, after[name])
@@ -37,7 +37,7 @@ def compare_columns(old: Table, new: Table) -> Iterator[Difference]:
         yield Difference("columns", Move.CHANGED, f"order {order}", False, "columns are read by their names")
 
 
-def _renames(old: Table, new: Table) -> Mapping[str, str]:
+def renames(old: Table, new: Table) -> Mapping[str, str]:
     """New names by old ones, of columns that say what they were called."""
     before, after = _by_name(old), _by_name(new)
     return {

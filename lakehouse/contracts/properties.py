@@ -1,6 +1,7 @@
 """The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
 
-load, rejectLimit (bronze); strategy, follows (silver, gold); window, partition, sort, evolution, drop, upkeep (all).
+load, rejectLimit (bronze); strategy, follows, merge, history (silver, gold); window, partition, sort, evolution, drop,
+upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and `history.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,20 @@ from lakehouse.tables import (
     Upkeep,
 )
 
-KNOWN = ("drop", "evolution", "follows", "load", "partition", "rejectLimit", "sort", "strategy", "upkeep", "window")
+KNOWN = (
+    "drop",
+    "evolution",
+    "follows",
+    "history",
+    "load",
+    "merge",
+    "partition",
+    "rejectLimit",
+    "sort",
+    "strategy",
+    "upkeep",
+    "window",
+)
 _PARTITION = re.compile(r"(?:(?P<transform>\w+)(?:\[(?P<width>\d+)\])?\((?P<column>[^()]+)\))|(?P<identity>[^()\[\]]+)")
 _DAYS = {"date", "timestamp", "timestamptz"}
 _TRANSFORMS: Mapping[str, frozenset[str]] = {
@@ -75,11 +89,21 @@ class CustomProperties:
         """Where the value of a property stands."""
         return self.places.get(name, self.top)
 
+    def mapping(self, name: str, known: Sequence[str] | None = None) -> Mapping[str, object]:
+        """The mapping that a property is. Raises ContractError for anything else, and for a key that is not `known`."""
+        value = self.values[name]
+        if not isinstance(value, dict):
+            raise self.place(name).error(f"{name} is a mapping", found=repr(value), remedy="Write its keys and values.")
+        for key in value:
+            if known is not None and key not in known:
+                raise (self.place(name) / key).unknown(f"key of {name}", key, known)
+        return value
+
     def load(self) -> LoadPolicy | None:
         """Where rows come from, or None."""
         if "load" not in self.values:
             return None
-        options = dict(self._mapping("load"))
+        options = dict(self.mapping("load"))
         source = options.pop("source", None)
         if not isinstance(source, str):
             raise self.place("load").error(
@@ -102,7 +126,7 @@ class CustomProperties:
         """Column and first day of the table's daily windows, if it has any, and how a load computes the day, if so."""
         if "window" not in self.values:
             return None, None, None
-        place, value = self.place("window"), self._mapping("window", ("column", "start", "from", "zone"))
+        place, value = self.place("window"), self.mapping("window", ("column", "start", "from", "zone"))
         name, start = value.get("column"), value.get("start")
         if not isinstance(name, str) or name not in columns:
             raise (place / "column").unknown("column", name, list(columns))
@@ -168,7 +192,7 @@ class CustomProperties:
     def upkeep(self) -> Upkeep:
         """What upkeep may do: `{targetFileMb: 128, keepSnapshotsDays: 7}`."""
         defaults = Upkeep()
-        value = self._mapping("upkeep", ("targetFileMb", "keepSnapshotsDays")) if "upkeep" in self.values else {}
+        value = self.mapping("upkeep", ("targetFileMb", "keepSnapshotsDays")) if "upkeep" in self.values else {}
         for key, number in value.items():
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise (self.place("upkeep") / key).error(
@@ -177,15 +201,6 @@ class CustomProperties:
         days = value.get("keepSnapshotsDays", defaults.keep_snapshots.days)
         size = value.get("targetFileMb", defaults.target_file_mb)
         return Upkeep(target_file_mb=int(str(size)), keep_snapshots=timedelta(days=int(str(days))))
-
-    def _mapping(self, name: str, known: Sequence[str] | None = None) -> Mapping[str, object]:
-        value = self.values[name]
-        if not isinstance(value, dict):
-            raise self.place(name).error(f"{name} is a mapping", found=repr(value), remedy="Write its keys and values.")
-        for key in value:
-            if known is not None and key not in known:
-                raise (self.place(name) / key).unknown(f"key of {name}", key, known)
-        return value
 
     def _names(self, name: str) -> list[str]:
         value = self.values.get(name, [])

@@ -9,6 +9,8 @@ from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Pha
 from lakehouse.iceberg.consumers import (
     LastReads,
     consumers,
+    content_read_in,
+    content_summary,
     downstream,
     held_for_consumers,
     read_by,
@@ -20,6 +22,7 @@ from lakehouse.iceberg.duck import connect, register
 from lakehouse.iceberg.expiry.expire import Expiry
 from lakehouse.iceberg.expiry.plan import ExpiryPlan, GoingRef, KeptFor
 from lakehouse.iceberg.lake import Lake
+from lakehouse.iceberg.merge.rules import Way
 from lakehouse.iceberg.orphans.find import find_orphans
 from lakehouse.iceberg.orphans.neighbours import Neighbours
 from lakehouse.iceberg.orphans.sweep import Orphan, Removal, Sweep
@@ -65,9 +68,12 @@ __all__ = [
     "SnapshotInfo",
     "Sweep",
     "TableStats",
+    "Way",
     "arrow_schema",
     "connect",
     "consumers",
+    "content_read_in",
+    "content_summary",
     "downstream",
     "find_orphans",
     "held_for_consumers",

@@ -15,7 +15,8 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.iceberg.commits.progress import MAIN, READ
+from lakehouse.errors import SnapshotMissing, TableMissing
+from lakehouse.iceberg.commits.progress import MAIN, READ, READ_CONTENT
 from lakehouse.iceberg.lake import Lake
 from lakehouse.iceberg.reads.stats import SnapshotInfo
 from lakehouse.iceberg.refs.restore import RestorePlan
@@ -51,7 +52,23 @@ def snapshots_read(connection: duckdb.DuckDBPyConnection, lake: Lake, sql: str) 
 
 def read_summary(read: Mapping[TableName, int]) -> dict[str, str]:
     """As a commit's summary holds it."""
-    return {READ: json.dumps({str(name): snapshot_id for name, snapshot_id in sorted(read.items())})}
+    return {READ: _encoded(read)}
+
+
+def content_summary(lake: Lake, read: Mapping[TableName, int]) -> dict[str, str]:
+    """Beside it, of the snapshots that are compactions: whose rows they hold, which is known when they have expired.
+
+    Nothing of one that has expired meanwhile. Raises CatalogError.
+    """
+    found: dict[TableName, int] = {}
+    for name, snapshot_id in read.items():
+        try:
+            snapshot = lake.look(name).snapshot(snapshot_id)
+        except (TableMissing, SnapshotMissing):
+            continue
+        if snapshot is not None and (content := snapshot.content_id) is not None and content != snapshot_id:
+            found[name] = content
+    return {READ_CONTENT: _encoded(found)} if found else {}
 
 
 def read_by(lake: Lake, name: TableName, branch: str = MAIN) -> dict[TableName, int]:
@@ -64,6 +81,12 @@ def read_in(snapshots: Iterable[SnapshotInfo]) -> dict[TableName, int] | None:
     told = (snapshot.summary[READ] for snapshot in snapshots if READ in snapshot.summary)
     newest = next(told, None)
     return None if newest is None else _decoded(newest)
+
+
+def content_read_in(snapshots: Iterable[SnapshotInfo]) -> dict[TableName, int]:
+    """Whose rows those were that the newest of these model runs read (see `SnapshotInfo.content_id`)."""
+    newest = next((snapshot.summary for snapshot in snapshots if READ in snapshot.summary), {})
+    return {**_decoded(newest.get(READ, "{}")), **_decoded(newest.get(READ_CONTENT, "{}"))}
 
 
 def consumers(lake: Lake, name: TableName) -> dict[TableName, frozenset[int]]:
@@ -136,6 +159,10 @@ def _base_tables(node: Any) -> Iterator[Key]:  # noqa: ANN401  (JSON)
     if isinstance(node, list):
         for child in node:
             yield from _base_tables(child)
+
+
+def _encoded(snapshots: Mapping[TableName, int]) -> str:
+    return json.dumps({str(name): snapshot_id for name, snapshot_id in sorted(snapshots.items())})
 
 
 def _decoded(text: str) -> dict[TableName, int]:

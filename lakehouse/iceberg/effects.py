@@ -1,7 +1,7 @@
-"""The effects: the only ways in which rows enter or leave a table, each one commit of the protocol.
+"""The effects: the ways in which rows enter or leave a table, each one commit of the protocol. By key: `merging.py`.
 
 Which rows are meant is `where.py`, which files hold them `plan.py`, how files are made `writer.py` and `rewrite.py`,
-what a commit promises `intent.py` and `commit.py`. Merge takes its place here, beside the others.
+what a commit promises `intent.py` and `commit.py`.
 """
 
 from __future__ import annotations

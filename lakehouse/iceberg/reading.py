@@ -19,7 +19,7 @@ from lakehouse.iceberg.reads.holdings import Holdings, holdings_of
 from lakehouse.iceberg.reads.live_files import LiveFile, ManifestStats, live_files, manifest_stats
 from lakehouse.iceberg.reads.relation import relation_sql
 from lakehouse.iceberg.reads.scan import State, read_rows, state_at
-from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, snapshot_info, snapshots_of, stats_of
+from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, history_of, snapshot_info, snapshots_of, stats_of
 from lakehouse.iceberg.refs.at import At
 from lakehouse.iceberg.schemas.schema import arrow_of
 from lakehouse.tables import Position
@@ -37,8 +37,13 @@ class Reading(Opened):
 
         Raises BranchMissing, SnapshotMissing, QueryError.
         """
-        found = self._state(at).snapshot
-        return None if found is None else snapshot_info(found)
+        state = self._state(at)
+        return None if state.snapshot is None else snapshot_info(state.table.metadata, state.snapshot)
+
+    def ancestors(self, at: At = MAIN) -> tuple[SnapshotInfo, ...]:
+        """What is meant and all that it was built on, newest first. Raises as `snapshot`."""
+        state = self._state(at)
+        return history_of(state.table.metadata, state.snapshot)
 
     def positions(self, branch: str = MAIN) -> Mapping[str, Position]:
         """How far each scope has come on a branch: progress of all of them. Raises BranchMissing."""

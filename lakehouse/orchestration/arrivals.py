@@ -15,6 +15,7 @@ import dagster as dg
 
 from lakehouse.orchestration import s3
 from lakehouse.orchestration.conditions import ASKED_BY, LOOK_SECONDS, sensor_status
+from lakehouse.orchestration.loads import reached, stated
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.specs import source_key
 from lakehouse.orchestration.under_way import Jobs, under_way
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _MOST_EVENTS = 400
 """Days that one tick tells of, the newest; more at once are a first look at an old folder."""
 _MOST_PATHS = 20
+
+_CONTRACT = "contract"
+"""Beside the days: what the contract said."""
 
 _Listing = Mapping[str, str]
 """By day (ISO), a digest of the day's files: all that is remembered of them, so that it stays small."""
@@ -54,23 +58,30 @@ def _landing_sensor(settings: Settings, graph: ModelGraph, jobs: Jobs, table: Ta
         description=f"Loads {table.name} when files arrive or change in the landing folder.",
     )
     def landing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from lakehouse.iceberg import Lake
         from lakehouse.sources import FilesReader
 
         source = settings.sources[table.load.source] if table.load else None
         if not isinstance(source, FilesSource):
             return dg.SkipReason(f"{table.name} is not loaded from files")
-        arrived = _by_day(FilesReader(settings, source, table, s3.client(context) if needed else None).arrivals())
+        reader = FilesReader(settings, source, table, s3.client(context) if needed else None)
+        arrived = _by_day(reader.arrivals())
         listing = {day.isoformat(): _digest(files) for day, files in arrived.items()}
-        known = _known(context.cursor)
+        known, said = _known(context.cursor)
+        text = json.dumps({**listing, _CONTRACT: stated(table)})
         if listing == known:
-            return dg.SkipReason("no file arrived or changed")
+            nothing = dg.SkipReason("no file arrived or changed")
+            if said == stated(table):
+                return nothing
+            # What the contract held back may pass now that it says something else.
+            if said is None or not reader.pending(reached(Lake.open(settings), table)):
+                return dg.SensorResult(skip_reason=nothing, cursor=text)
         if table.name in under_way(context.instance, jobs).tables:
             # It may have listed the folder before; its successor loads all that came meanwhile.
             return dg.SkipReason(f"files arrived; a load of {table.name} is under way")
-        text = json.dumps(listing)
         changed = sorted(day for day in arrived if listing[day.isoformat()] != known.get(day.isoformat()))
         return dg.SensorResult(
-            # The key names the listing, so that a restarted daemon asks for no second run.
+            # The key names the listing and the contract, so that a restarted daemon asks for no second run.
             run_requests=[
                 dg.RunRequest(
                     run_key=f"{table.name}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
@@ -97,13 +108,17 @@ def _digest(files: Sequence[Arrival]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _known(cursor: str | None) -> _Listing:
+def _known(cursor: str | None) -> tuple[_Listing, str | None]:
+    """The days, and what the contract said; None: nobody knows."""
     try:
         known = json.loads(cursor or "{}")
     except ValueError:
         # Of a release that remembered something else: all files are told of once more, and nothing is loaded twice.
-        return {}
-    return known if isinstance(known, dict) else {}
+        return {}, None
+    if not isinstance(known, dict):
+        return {}, None
+    said = known.pop(_CONTRACT, None)
+    return known, said
 
 
 def _event(table: Table, day: date, files: Sequence[Arrival]) -> dg.AssetMaterialization:

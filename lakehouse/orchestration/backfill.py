@@ -43,6 +43,11 @@ class Backfill:
         self._parents = of_chain(parents, self._chain)
         self._lake = Lake.open(settings)
 
+    @property
+    def tables(self) -> tuple[TableName, ...]:
+        """All that it may compute, upstream first."""
+        return self._chain
+
     def plan(self, done: Done | None = None) -> Plan:
         """What is to be done as things are now; nothing that is `done` (by table: its days). Raises CatalogError."""
         stale = stale_days(self._settings, self._lake, self._declarations, self._parents)
@@ -126,12 +131,13 @@ def require_days(declarations: Declarations, request: Request) -> None:
         )
     if window is None:
         return
-    ended = date.fromisoformat(days_from(table.window_start).get_last_partition_key() or str(table.window_start))
+    # The days that the UI offers too: today's, which has not ended, is one of them.
+    today = date.fromisoformat(days_from(table.window_start).get_last_partition_key() or str(table.window_start))
     *_, last = window.days
-    if window.start < table.window_start or last > ended:
+    if window.start < table.window_start or last > today:
         raise SettingsError(
             f"{table.name} has no such days",
-            expected=f"days from {table.window_start}, its first, to {ended}, the last that has ended (UTC)",
+            expected=f"days from {table.window_start}, its first, to {today}, today (UTC)",
             found=f"{window.start} to {last}",
             remedy="Ask for days within.",
         )

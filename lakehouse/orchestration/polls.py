@@ -8,18 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from lakehouse.orchestration.conditions import ASKED_BY, sensor_status
+from lakehouse.orchestration.loads import reached, stated
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.under_way import Jobs, under_way
 from lakehouse.settings import FilesSource, Settings
-from lakehouse.tables import Position, Table
-
-if TYPE_CHECKING:
-    from lakehouse.iceberg import Lake
+from lakehouse.tables import Table
 
 
 def poll_sensors(settings: Settings, graph: ModelGraph, jobs: Jobs) -> list[dg.SensorDefinition]:
@@ -54,26 +51,17 @@ def _poll_sensor(
         if any(table.name in busy for table in tables):
             return dg.SkipReason(f"a load of {source} is under way")
         lake = Lake.open(settings)
-        reached = {table.name: _reached(lake, table) for table in tables}
-        new = [table.name for table in tables if open_source(settings, table).pending(reached[table.name])]
+        at = {table.name: reached(lake, table) for table in tables}
+        new = [table for table in tables if open_source(settings, table).pending(at[table.name])]
         if not new:
             return dg.SkipReason(f"nothing new in {source}")
-        # The same rows from the same place are asked for once: a load that fails is tried again at night.
-        told = json.dumps({str(name): reached[name] for name in new}, sort_keys=True, default=str)
+        # The same rows from the same place, under the same contract, are asked for once: a load that fails is tried
+        # again at night.
+        told = json.dumps({str(of.name): [at[of.name], stated(of)] for of in new}, sort_keys=True, default=str)
         return dg.RunRequest(
             run_key=f"{source}:{hashlib.sha256(told.encode()).hexdigest()[:16]}",
-            asset_selection=list(graph.keys(graph.along_with(new))),
+            asset_selection=list(graph.keys(graph.along_with(of.name for of in new))),
             tags={ASKED_BY: f"{source}_poll"},
         )
 
     return poll
-
-
-def _reached(lake: Lake, table: Table) -> Position | None:
-    from lakehouse.errors import TableMissing
-    from lakehouse.ingest.interval import SCOPE
-
-    try:
-        return lake.look(table.name).progress(SCOPE)
-    except TableMissing:
-        return None

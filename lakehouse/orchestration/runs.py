@@ -15,6 +15,7 @@ import dagster as dg
 from lakehouse import errors
 from lakehouse.orchestration.bronze import WINDOWS
 from lakehouse.orchestration.specs import table_key
+from lakehouse.orchestration.under_way import BY_HAND
 from lakehouse.settings import Settings
 from lakehouse.tables import TableName, Window
 
@@ -62,8 +63,11 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
     also: Sequence[dg.AssetKey] = (),
     window: Window | None = None,
     unreported: str | None = None,
+    part_of: Sequence[TableName] = (),
 ) -> RunReport:
     """Materialize tables (and `also`, e.g. staging views) in one run of the instance, windowed ones for `window`.
+
+    `part_of`: the tables of a backfill by hand that this is one of the runs of.
 
     With `unreported`, the name of such a run's job, rules are judged all the same, and hold back what they hold back,
     but make no events of checks: 20 ms each.
@@ -76,7 +80,7 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys if unreported is None else None,
-        tags=_range_tags(window),
+        tags={**_range_tags(window), **({BY_HAND: ",".join(map(str, part_of))} if part_of else {})},
         run_config=QUIET,
         raise_on_error=False,
     )

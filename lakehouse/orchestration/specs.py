@@ -43,13 +43,24 @@ def table_spec(table: Table, deps: Iterable[dg.AssetKey | dg.AssetDep], *, kind:
             # From the folder of definitions on: the same on every machine.
             "lakehouse/contract": dg.MetadataValue.path("/".join(table.file.parts[-4:])),
             "lakehouse/primary_key": ", ".join(table.primary_key) or "none",
-            "lakehouse/written_by": f"append ({table.load.source})" if table.load else table.strategy.value,
+            "lakehouse/written_by": _written_by(table),
         },
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=table.fresh_within) if table.fresh_within else None,
         partitions_def=days_of(table),
         automation_condition=days_changed(*told_by) if told_by else None,
         code_version=table.version,
     )
+
+
+def _written_by(table: Table) -> str:
+    """The strategy, with the columns that rows enter by."""
+    if table.load is not None:
+        return f"append ({table.load.source})"
+    policy = table.merge or table.history
+    if policy is None:
+        return table.strategy.value
+    sequence = f", newest {table.merge.sequence}" if table.merge is not None and table.merge.sequence else ""
+    return f"{table.strategy.value} by {', '.join(policy.key)}{sequence}"
 
 
 def changes_spec(table: Table) -> dg.AssetSpec:

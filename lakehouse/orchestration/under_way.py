@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -25,6 +25,10 @@ UNFINISHED = [
 BACKFILLS = 25
 """How many of the newest backfills are looked at."""
 BACKFILL_ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+BY_HAND = "lakehouse/backfill"
+"""Tag of the runs of `lakehouse backfill`: the tables of all of them, for one run follows the other."""
+BETWEEN = timedelta(seconds=20)
+"""So long after such a run the next one is waited for."""
 _REASON = "dagster/failure_reason"
 _OWN_FAILURE = {"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE"}
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -47,14 +51,18 @@ class UnderWay:
 
 
 def under_way(instance: dg.DagsterInstance, jobs: Jobs) -> UnderWay:
-    """What unfinished runs make, and backfills that somebody started by hand."""
+    """What unfinished runs make, and backfills that somebody started by hand, between two of their runs too."""
     tables: set[TableName] = set()
     who: list[str] = []
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         made = _made_by(run, jobs)
         if made or made is None:
-            tables |= made or set()
+            tables |= (made or set()) | _by_hand(run)
             who.append(f"run {run.run_id[:8]}")
+    for run in instance.get_runs(filters=dg.RunsFilter(updated_after=datetime.now(UTC) - BETWEEN)):
+        if run.status not in UNFINISHED and (more := _by_hand(run)):
+            tables |= more
+            who.append(f"the run after {run.run_id[:8]}")
     for backfill in instance.get_backfills(limit=BACKFILLS):
         # What we asked for stands in our cursor; and Dagster looks at a backfill's end twice a minute only.
         if backfill.status.value not in BACKFILL_ENDED and ASKED_BY not in backfill.tags:
@@ -100,6 +108,11 @@ def _made_by(run: dg.DagsterRun, jobs: Jobs) -> frozenset[TableName] | None:
     if run.asset_selection is None:
         return frozenset() if run.asset_check_selection is not None else jobs.get(run.job_name)
     return _tables(run.asset_selection)
+
+
+def _by_hand(run: dg.DagsterRun) -> frozenset[TableName]:
+    """The tables of the backfill that a run is part of."""
+    return frozenset(map(TableName.parse, filter(None, run.tags.get(BY_HAND, "").split(","))))
 
 
 def _tables(keys: Iterable[dg.AssetKey]) -> frozenset[TableName]:

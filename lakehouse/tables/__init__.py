@@ -7,7 +7,7 @@ from lakehouse.tables.business_day import BusinessDay
 from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.follow import Follow, Reach
 from lakehouse.tables.name import Layer, TableName
-from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
+from lakehouse.tables.policy import Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
 from lakehouse.tables.progress import Position
 from lakehouse.tables.rule import Bound, Comparison, Rule, RuleKind, Severity, TableRule, TableRuleKind
 from lakehouse.tables.table import PartitionField, Table
@@ -21,8 +21,10 @@ __all__ = [
     "Comparison",
     "Evolution",
     "Follow",
+    "HistoryPolicy",
     "Layer",
     "LoadPolicy",
+    "MergePolicy",
     "PartitionField",
     "Position",
     "Reach",

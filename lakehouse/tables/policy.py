@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Strategy(StrEnum):
-    """How a model's result enters its table. `merge` takes its place beside these when the merge effect lands."""
+    """How a model's result enters its table."""
 
     REPLACE = "replace"
     """The result is the table."""
@@ -17,6 +17,58 @@ class Strategy(StrEnum):
     """The result is added."""
     OVERWRITE = "overwrite"
     """The result replaces the days of the window that was asked for."""
+    MERGE = "merge"
+    """Each row of the result replaces the row with its key, or is added. See MergePolicy."""
+    DELETE_INSERT = "delete+insert"
+    """The result replaces all rows that have a key of one of its rows; several rows may have the same key."""
+    SCD2 = "scd2"
+    """The result tells what keys are like from a moment on; the table has a row for each version. See HistoryPolicy."""
+
+
+@dataclass(frozen=True)
+class MergePolicy:
+    """How the rows of a result find those that they replace, for the strategies `merge` and `delete+insert`.
+
+    `key`: columns of the table, its primary key unless the contract says otherwise. For `merge` alone: `sequence`, a
+    column of the table, of which an older value never replaces a newer one; `deleted`, a boolean column of the result
+    that the table does not have: where it is true, the key goes; `late`: for how long a deleted key is remembered.
+    """
+
+    key: tuple[str, ...]
+    sequence: str | None = None
+    deleted: str | None = None
+    late: timedelta = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class HistoryPolicy:
+    """How the versions of a slowly changing dimension follow from the rows of a result, for the strategy `scd2`.
+
+    The result has the column `valid_from`, the moment from which on a row tells what its key is like, and all columns
+    of the table but `valid_to`, `current` and `surrogate`, which are computed. `tracked`: the attributes whose change
+    begins a version, all of them if empty. `deleted`: as in MergePolicy. `complete`: the result has all that is known
+    of each of its keys; otherwise it adds to what the table holds, and `late` says for how long repeats are remembered.
+    """
+
+    key: tuple[str, ...]
+    tracked: tuple[str, ...] = ()
+    deleted: str | None = None
+    complete: bool = True
+    valid_from: str = "valid_from"
+    valid_to: str = "valid_to"
+    current: str | None = "is_current"
+    surrogate: str | None = None
+    late: timedelta = timedelta(days=30)
+
+    @property
+    def computed(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns that a result does not have: by name, those that each is computed from."""
+        origins = {
+            self.valid_to: (self.valid_from,),
+            self.current: (self.valid_from,),
+            self.surrogate: (*self.key, self.valid_from),
+        }
+        return {name: columns for name, columns in origins.items() if name is not None}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lakehouse.tables.business_day import BusinessDay
 from lakehouse.tables.column import METADATA_COLUMNS, Column
 from lakehouse.tables.follow import Follow
 from lakehouse.tables.name import Layer, TableName
-from lakehouse.tables.policy import Evolution, LoadPolicy, Strategy, Upkeep
+from lakehouse.tables.policy import Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
 from lakehouse.tables.rule import Rule, TableRule
 
 
@@ -51,6 +51,10 @@ class Table:
     """Of a windowed table: which of its days a change in another table touches, where that is not plain."""
     load: LoadPolicy | None = None
     strategy: Strategy = Strategy.REPLACE
+    merge: MergePolicy | None = None
+    """Of a table with the strategy `merge` or `delete+insert`."""
+    history: HistoryPolicy | None = None
+    """Of a table with the strategy `scd2`."""
     rules: tuple[Rule, ...] = ()
     table_rules: tuple[TableRule, ...] = ()
     fresh_within: timedelta | None = None

@@ -50,10 +50,14 @@ def column_lineage(
             continue
         views = dict(_views(model, manifest))
         schema = _schema(manifest.parents(name), declarations)
-        key = _key(model.compiled_sql, views, schema)
+        columns = [column.name for column in declarations[name].columns]
+        history = declarations[name].history
+        computed = {} if history is None else history.computed
+        key = _key(model.compiled_sql, views, schema, computed)
         packed = known.get(key)
         if packed is None:
-            packed = _analyse(model, [column.name for column in declarations[name].columns], views, schema)
+            packed = _analyse(model, [column for column in columns if column not in computed], views, schema)
+            packed |= _computed(packed, computed)
         kept[key] = packed
         found[name] = _unpack(packed)
     if memory is not None and kept != known:
@@ -99,6 +103,14 @@ def _analyse(model: Model, columns: Iterable[str], views: Mapping[str, str], sch
     return found
 
 
+def _computed(found: _Packed, computed: Mapping[str, Iterable[str]]) -> _Packed:
+    """The columns that no SQL has, for the strategy makes them of others."""
+    if not found:
+        return {}
+    origins = {name: {(*one,) for column in columns for one in found[column]} for name, columns in computed.items()}
+    return {name: sorted(map(list, of)) for name, of in origins.items()}
+
+
 def _parsed(sql: str) -> exp.Query:
     tree = sqlglot.parse_one(sql, dialect=_DIALECT)
     if not isinstance(tree, exp.Query):
@@ -119,8 +131,8 @@ def _unpack(packed: _Packed) -> Columns:
     }
 
 
-def _key(sql: str, views: Mapping[str, str], schema: object) -> str:
-    content = json.dumps([version("sqlglot"), sql, views, schema], sort_keys=True)
+def _key(sql: str, views: Mapping[str, str], schema: object, computed: Mapping[str, Iterable[str]]) -> str:
+    content = json.dumps([version("sqlglot"), sql, views, schema, dict(computed)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -14,7 +14,19 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from lakehouse.contracts import Declarations
-from lakehouse.tables import Column, Follow, Reach, Strategy, Table, TableName, Window
+from lakehouse.tables import (
+    Bound,
+    Column,
+    Comparison,
+    Follow,
+    Reach,
+    Strategy,
+    Table,
+    TableName,
+    TableRule,
+    TableRuleKind,
+    Window,
+)
 
 START = date(2026, 1, 1)
 DAYS = 60
@@ -63,6 +75,20 @@ _MODELS = {
 }
 
 
+AGREES = TableRule(
+    "agrees_with_orders",
+    TableRuleKind.SQL,
+    (),
+    {
+        "query": """
+            select count(*) from {object} as facts full join silver.orders as orders using (order_id)
+            where facts.order_id is null or orders.order_id is null""",
+        "bound": Bound(Comparison.EQUAL, (0,)),
+    },
+)
+"""A rule of gold.facts that names another table. Days to be repaired break it on main, and no repair makes it worse."""
+
+
 def day(number: int) -> date:
     return START + timedelta(days=number)
 
@@ -80,7 +106,13 @@ def sql_of(name: TableName, window: Window | None) -> str:
     return _MODELS[name].format(days=days)
 
 
-def _table(name: TableName, columns: Mapping[str, str], key: tuple[str, ...], *follows: Follow) -> Table:
+def _table(
+    name: TableName,
+    columns: Mapping[str, str],
+    key: tuple[str, ...],
+    *follows: Follow,
+    rules: tuple[TableRule, ...] = (),
+) -> Table:
     daily = name in {*READERS, B_ORDERS}
     made = tuple(Column(column, kind, required=column == "day") for column, kind in columns.items())
     return Table(
@@ -94,6 +126,7 @@ def _table(name: TableName, columns: Mapping[str, str], key: tuple[str, ...], *f
         window_start=START if daily else None,
         strategy=Strategy.OVERWRITE if name in READERS else Strategy.REPLACE,
         follows=follows,
+        table_rules=rules,
     )
 
 
@@ -112,6 +145,7 @@ TABLES = Declarations(
             {"order_id": "long", "day": "date", "worth": "long", "paid": "long"},
             ("order_id",),
             Follow(B_RATES, Reach.BY_SQL, _REACH_OF_A_RATE, (ORDERS, B_RATES)),
+            rules=(AGREES,),
         ),
     ]
 )

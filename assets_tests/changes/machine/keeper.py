@@ -35,7 +35,6 @@ class Keeper(World):
             by_partition.setdefault(file.partition, []).append(file.path)
         groups: list[Sequence[str]] = [paths for _, paths in sorted(by_partition.items())]
         self.tables[name].compact(groups, connection=self.duck.cursor())
-        self.model.compacted.add(name)
         self.seen(name)
         World.done["compact"] += 1
 

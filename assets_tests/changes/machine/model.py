@@ -122,16 +122,14 @@ class Model:
     """The rows of each table, and of each daily one the days that may be found out of date.
 
     `moves`: how often main of a table has come to other rows; `followed`: up to which of them a model has seen each
-    table that it reads; `forgotten`: before which of them nobody may be able to tell what came after; `compacted`: the
-    tables with a compaction since the last of them. `log`: by reader, the
-    days that each move of what it reads has reached. `reasons`: how often a day got a reason to be computed, `times`:
-    how often it was.
+    table that it reads; `forgotten`: before which of them nobody may be able to tell what came after. `log`: by reader,
+    the days that each move of what it reads has reached. `reasons`: how often a day got a reason to be computed,
+    `times`: how often it was.
     """
 
     content: dict[TableName, Rows] = field(default_factory=lambda: dict.fromkeys(TABLES, frozenset()))
     moves: dict[TableName, int] = field(default_factory=lambda: dict.fromkeys(TABLES, 0))
     forgotten: dict[TableName, int] = field(default_factory=lambda: dict.fromkeys(TABLES, 0))
-    compacted: set[TableName] = field(default_factory=set)
     followed: dict[TableName, Mapping[TableName, int]] = field(
         default_factory=lambda: {name: dict.fromkeys(parents, 0) for name, parents in PARENTS.items()}
     )
@@ -145,7 +143,6 @@ class Model:
         """Main of a table has come to hold these rows, by writing files of the days `touched`."""
         old = dict(self.content)
         self.content[name] = rows
-        self.compacted.discard(name)
         self.moves[name] += 1
         for reader in READERS:
             if name in PARENTS[reader]:
@@ -154,7 +151,6 @@ class Model:
     def moved_back(self, name: TableName, state: State) -> None:
         """Main of a table has come to an earlier state, which tells nobody what it has left."""
         self.content[name] = state.rows
-        self.compacted.discard(name)
         self.moves[name] += 1
         if name in READERS:
             self.soil(name, state.dirty.union(*self.log[name][state.logged :]))
@@ -167,8 +163,8 @@ class Model:
     def expired(self, name: TableName, *, held: bool) -> None:
         """The past of a table is gone; `held`: but for what those who read it have not followed yet."""
         seen = [followed[name] for followed in self.followed.values() if name in followed]
-        # A snapshot that a compaction has followed may be the one that was read: it is not known then what came after.
-        gone = min(seen) if held and seen else self.moves[name] + (name in self.compacted)
+        # A compaction that followed what was read says whose rows it holds: it is known that nothing came after.
+        gone = min(seen) if held and seen else self.moves[name]
         self.forgotten[name] = max(self.forgotten[name], gone)
 
     def soil(self, reader: TableName, days: Collection[int]) -> None:

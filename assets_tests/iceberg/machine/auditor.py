@@ -57,11 +57,14 @@ class Auditor(Foreign):
             self.model.publish(branch, before, audit)
 
         was_on_main = self.model.on_main(branch)
+        merges = any(past.merge for past in self.model.staged(branch)[1])
         if kill is not None:
             self.ask_again("publish", act, model, kill, branch)
+            World.done[f"publish of merges: {'kept' if branch in self.model.refs else 'done'}"] += merges
             return
         meanwhile = (lambda: self.someone_writes(other, foreign=foreign)) if other else None
         self.agree("publish", act, model, meanwhile)
+        World.done[f"publish of merges: {'kept' if branch in self.model.refs else 'done'}"] += merges
         assert len(seen) == self.model.audits - audits
         if seen:
             assert seen[-1] == (self.model.refs[branch] if audit == "fails" else self.model.main).rows

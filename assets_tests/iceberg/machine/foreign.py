@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis.stateful import rule
 
 from assets_tests.iceberg.machine.drawn import FOREIGN, PICK, ROWS, WHERE
-from assets_tests.iceberg.machine.states import EMPTY, File, Row, State, Where
+from assets_tests.iceberg.machine.states import BY_KEY, EMPTY, File, Row, State, Where
 from assets_tests.iceberg.machine.steps import Steps
 from assets_tests.iceberg.machine.world import NAME, World
 
@@ -31,7 +31,7 @@ class Foreign(Steps):
 
     def someone_writes(self, drawn: dict[str, Any], *, foreign: bool) -> None:
         if foreign:
-            effect = {"replace": "append"}.get(drawn["effect"], drawn["effect"])
+            effect = dict.fromkeys({"replace", *BY_KEY}, "append").get(drawn["effect"], drawn["effect"])
             self.look()
             self.foreign_write(effect, drawn["pick"], drawn["rows"], drawn["where"])
         else:
@@ -48,5 +48,7 @@ class Foreign(Steps):
         for number, operation in enumerate(reversed(fresh), start=1):
             last = number == len(fresh)
             parent = None if head is EMPTY else head
-            head = State(parent, operation, files, head.progress, inner=not last)
+            # A fast append leaves manifests out that list nothing any more.
+            sheets = head.sheets_after(()) if operation == "append" else head.sheets
+            head = State(parent, operation, files, head.progress, inner=not last, sheets=sheets, tombs=head.tombs)
             self.model.move(ref, head)

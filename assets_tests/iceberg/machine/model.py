@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from assets_tests.iceberg.machine.states import EMPTY, SCOPES, File, Refs, Row, Run, State, Where, files_of, of_day
-from lakehouse.errors import BranchMissing, CommitConflict, Fenced, PublishConflict
+from assets_tests.iceberg.machine.merging import Merged, joined, merged
+from assets_tests.iceberg.machine.states import (
+    BY_KEY,
+    EMPTY,
+    SCOPES,
+    File,
+    Refs,
+    Row,
+    Run,
+    State,
+    Where,
+    files_of,
+    of_day,
+)
+from lakehouse.errors import BranchMissing, CommitConflict, CommitError, Fenced, PublishConflict
 from lakehouse.iceberg import MAIN
 
 
@@ -32,6 +45,8 @@ class Model:
         self.tags: Refs = {}
         self.shown: set[State] = set()
         self.audits = 0
+        self.split = False
+        """How the table is partitioned: by day alone, or in a further way, by which a day is not split yet."""
 
     @property
     def main(self) -> State:
@@ -48,27 +63,63 @@ class Model:
             raise Refused(BranchMissing)
         return found
 
-    def run(self, run: Run, before: Refs, expected: Mapping[str, int | None]) -> None:
-        """`before`: the refs when the run began; another step may have come between."""
+    def run(self, run: Run, before: Refs, expected: Mapping[str, int | None], *, split: bool) -> None:
+        """`before`: the refs when the run began, `split`: the partitions; another step may have come between."""
         planned = self._check(run, before, expected)
         if planned is None:
             return
+        if run.effect in BY_KEY:
+            self._merge(run, expected, split=split)
+            return
         touched, removed = _plan(run, planned)
-        staying = [row for file in removed for row in file.rows if run.effect == "replace" or not run.where.means(row)]
-        added = files_of([*run.rows, *staying])
+        staying = [
+            row for file in removed for row in planned.live(file) if run.effect == "replace" or not run.where.means(row)
+        ]
+        added = files_of([*run.rows, *staying], split=split)
         if not added and not removed and run.moves is None:
             return
         head = self._check(run, self.refs, expected)
         if head is None:
             return
-        if run.effect != "append" and not _same_rows_found(run, touched, head):
+        if run.effect != "append" and not _same_rows_found(run, touched, planned, head):
             raise Refused(CommitConflict)
         operation = {"append": "append", "replace": "replace"}.get(run.effect, "overwrite")
         if run.effect == "delete" and removed and not added:
             operation = "delete"
-        progress = head.progress if run.moves is None else {**head.progress, SCOPES[run.writer]: run.moves}
-        parent = None if head is EMPTY else head
-        self.move(run.branch, State(parent, operation, (head.files - removed) | added, progress, run.key))
+        self._write(run, head, operation, removed, added)
+
+    def _merge(self, run: Run, expected: Mapping[str, int | None], *, split: bool) -> None:
+        """As if no other had come between: of merges one comes after the other, and an append is looked into."""
+        head = self._check(run, self.refs, expected)
+        if head is None:
+            return
+        made = merged(run, head, split=split)
+        if made is None:
+            raise Refused(CommitError)
+        if not made.added and not made.removed and not made.masks and made.tombs is head.tombs and run.moves is None:
+            return
+        self._write(run, head, made.operation, made.removed, made.added, made)
+
+    def _write(  # noqa: PLR0913, PLR0917  (what a snapshot is made of)
+        self,
+        run: Run,
+        head: State,
+        operation: str,
+        removed: frozenset[File],
+        added: frozenset[File],
+        made: Merged | None = None,
+    ) -> None:
+        state = State(
+            None if head is EMPTY else head,
+            operation,
+            (head.files - removed) | added,
+            head.progress if run.moves is None else {**head.progress, SCOPES[run.writer]: run.moves},
+            run.key,
+            merge=made is not None,
+            sheets=head.sheets_after(removed, made.masks if made else ()),
+            tombs=made.tombs if made else head.tombs,
+        )
+        self.move(run.branch, state)
 
     def _check(self, run: Run, refs: Refs, expected: Mapping[str, int | None]) -> State | None:
         head = self.head(run.branch, refs)
@@ -99,7 +150,7 @@ class Model:
         fork, ahead, taken_back = self.staged(branch, main)
         if fork is main or not (ahead or taken_back):
             return self.head(branch)
-        if not ahead or any(past.operation != "append" for past in ahead):
+        if not ahead or any(past.operation != "append" or past.merge for past in ahead):
             raise Refused(PublishConflict)
         if any(past.of_windows for past in _behind(fork, main)):
             raise Refused(PublishConflict)
@@ -140,9 +191,10 @@ class Model:
         if self.on_main(branch):
             del self.refs[branch]
             return
-        if taken_back:
-            raise Refused(PublishConflict)
         head, took, brought = self.head(branch), set[File](), set[File]()
+        if taken_back or (head.sheets | self.main.sheets) - fork.sheets:
+            # Which rows of a file came is not told by the file alone, where delete files came too.
+            raise Refused(PublishConflict)
         for day in days:
             here, then, wanted = (of_day(state, day) for state in (self.main, fork, head))
             if here != wanted:
@@ -150,10 +202,11 @@ class Model:
                     raise Refused(PublishConflict)
                 took |= then - wanted
                 brought |= wanted - then
-        main = self.main
-        if took or brought:
+        main, tombs = self.main, joined(self.main.tombs, fork.tombs, head.tombs)
+        if took or brought or tombs is not main.tombs:
             operation, files = "overwrite" if took else "append", (main.files - took) | brought
-            self.move(MAIN, State(main, operation, files, main.progress, of_windows=True))
+            sheets = main.sheets_after(took)
+            self.move(MAIN, State(main, operation, files, main.progress, of_windows=True, sheets=sheets, tombs=tombs))
         if (head.files - fork.files) - self.main.files or (fork.files - head.files) & self.main.files:
             return
         for past in reversed(ahead):
@@ -167,7 +220,8 @@ class Model:
         before = past.parent.progress if past.parent else {}
         if any(head.progress.get(scope) != before.get(scope) for scope in past.moved):
             raise Refused(PublishConflict)
-        return State(head, "append", head.files | files, {**head.progress, **past.moved}, past.key)
+        progress, sheets = {**head.progress, **past.moved}, head.sheets_after(())
+        return State(head, "append", head.files | files, progress, past.key, sheets=sheets, tombs=head.tombs)
 
     def restore(self, planned: State, target: State) -> None:
         if self.main is target:
@@ -180,12 +234,12 @@ class Model:
         """The files that another program's write must lead to."""
         head = self.head(ref)
         removed: set[File] = set()
-        added = set(files_of(rows)) if effect != "delete" else set()
+        added = set(files_of(rows, split=self.split)) if effect != "delete" else set()
         for file in head.files if effect != "append" else ():
-            staying = [row for row in file.rows if not where.means(row)]
-            if len(staying) < len(file.rows):
+            staying = [row for row in head.live(file) if not where.means(row)]
+            if len(staying) < len(head.live(file)):
                 removed.add(file)
-                added |= files_of(staying)
+                added |= files_of(staying, split=self.split)
         return (head.files - removed) | added
 
 
@@ -200,11 +254,18 @@ def _plan(run: Run, head: State) -> tuple[frozenset[File], frozenset[File]]:
     if run.effect == "replace":
         files = of_day(head, run.where.low)
         return files, files
-    may = frozenset(file for file in head.files if run.where.means((max(file.ids), file.day)))
-    return may, frozenset(file for file in may if any(run.where.means(row) for row in file.rows))
+    may = frozenset(file for file in head.files if run.where.means(max(file.rows)))
+    # Of a file in which each row is meant none is read, not even which are hidden.
+    return may, frozenset(
+        file
+        for file in may
+        if all(run.where.means(row) for row in file.rows) or any(run.where.means(row) for row in head.live(file))
+    )
 
 
-def _same_rows_found(run: Run, touched: frozenset[File], head: State) -> bool:
+def _same_rows_found(run: Run, touched: frozenset[File], planned: State, head: State) -> bool:
+    if any(planned.masks.get(file) is not head.masks.get(file) for file in touched):
+        return False
     return touched <= head.files if run.effect == "replace" else _plan(run, head)[0] == touched
 
 

@@ -34,8 +34,8 @@ class Restorer(Steps):
             plan = self.restorer.plan_restore(to=self.ids[target])
         assert (plan.to_id, plan.rows_before, plan.rows_after) == (
             self.ids[target],
-            len(main.rows),
-            len(target.rows),
+            main.stored,
+            target.stored,
         )
         assert plan.progress_after == {scope: {"at": at} for scope, at in target.progress.items()}
         self.plan = (plan, main, target)

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 
+import pyarrow as pa
+
+from lakehouse.iceberg import Way
 from lakehouse.tables import Window
 
 SCOPES = ("a", "b")
+BY_KEY = {"merge", "replace_keys", "history"}
 
-Row = tuple[int, int]
-"""The id and the day of January."""
+Row = tuple[int, ...]
+"""The id and the day of January; of a version that has ended, the day of its end too."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Where:
     high: int
 
     def means(self, row: Row) -> bool:
-        number, day = row
+        number, day = row[:2]
         return {"window": self.low <= day <= self.high, "ids": number >= self.low, "all": True}[self.kind]
 
     @property
@@ -44,6 +48,31 @@ class Where:
 
 
 @dataclass(frozen=True)
+class Keyed:
+    """How rows enter by key: `by` id, by id and day, or by id with the day as sequence. `gone`: which delete."""
+
+    by: str
+    way: Way | None
+    gone: tuple[bool, ...]
+
+    def key(self, row: Row) -> Row | int:
+        return row[:2] if self.by == "id and day" else row[0]
+
+    @property
+    def sequence(self) -> bool:
+        return self.by == "sequence"
+
+    @property
+    def columns(self) -> list[str]:
+        return ["id", "day"] if self.by == "id and day" else ["id"]
+
+    @property
+    def complete(self) -> bool:
+        """Of a history, whose key is the id: whether nothing that the table holds of a key counts."""
+        return self.by == "id and day"
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of a writer: the same key means the same work."""
 
@@ -55,21 +84,54 @@ class Run:
     writer: int
     moves: int | None
     fence: str
+    keyed: Keyed
+
+    @property
+    def step(self) -> str:
+        if self.effect == "history":
+            return "complete history" if self.keyed.complete else "history"
+        if self.effect == "replace_keys":
+            return f"replace_keys by {' and '.join(self.keyed.columns)}"
+        return f"merge by {self.keyed.by}" if self.effect == "merge" else self.effect
 
 
 @dataclass(frozen=True, eq=False)
 class File:
-    day: int
-    ids: tuple[int, ...]
+    """The rows of one day, in the table's partitions of the time when they were written."""
 
-    @property
-    def rows(self) -> list[Row]:
-        return [(number, self.day) for number in self.ids]
+    day: int
+    rows: tuple[Row, ...]
+    split: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A delete file: all rows like these in one file, which need not be there any more."""
+
+    file: File
+    rows: frozenset[Row]
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A manifest of delete files; of none, where all that it tells is that they are gone."""
+
+    masks: frozenset[Mask]
+
+
+@dataclass(frozen=True, eq=False)
+class Tombs:
+    """What is remembered of deleted keys: the sequence of the deletion by key."""
+
+    days: Mapping[int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A snapshot, as it must be. `inner`: a step inside one commit of another program."""
+    """A snapshot, as it must be. `inner`: a step inside one commit of another program; `merge`: a merge made it.
+
+    `tombs`: None where no merge ever deleted a key.
+    """
 
     parent: State | None
     operation: str
@@ -78,6 +140,9 @@ class State:
     key: str | None = None
     of_windows: bool = False
     inner: bool = False
+    merge: bool = False
+    sheets: frozenset[Sheet] = frozenset()
+    tombs: Tombs | None = None
 
     @cached_property
     def history(self) -> tuple[State, ...]:
@@ -85,7 +150,30 @@ class State:
 
     @cached_property
     def rows(self) -> list[Row]:
-        return sorted(row for file in self.files for row in file.rows)
+        return sorted(row for file in self.files for row in self.live(file))
+
+    @cached_property
+    def stored(self) -> int:
+        """How many rows are in the files, hidden ones too."""
+        return sum(len(file.rows) for file in self.files)
+
+    @cached_property
+    def masks(self) -> Mapping[File, Mask]:
+        return {mask.file: mask for sheet in self.sheets for mask in sheet.masks}
+
+    def live(self, file: File) -> list[Row]:
+        hidden = self.masks[file].rows if file in self.masks else frozenset[Row]()
+        return [row for row in file.rows if row not in hidden]
+
+    def sheets_after(self, removed: Collection[File], come: Collection[Mask] = ()) -> frozenset[Sheet]:
+        """One new manifest of all that come, and of all that were beside those that go."""
+        off = {*removed, *(mask.file for mask in come)}
+        torn = {sheet for sheet in self.sheets if any(mask.file in off for mask in sheet.masks)}
+        kept = frozenset(sheet for sheet in self.sheets - torn if sheet.masks)
+        if not torn and not come:
+            return kept
+        left = (mask for sheet in torn for mask in sheet.masks if mask.file not in off)
+        return kept | {Sheet(frozenset([*left, *come]))}
 
     @cached_property
     def moved(self) -> Mapping[str, int]:
@@ -97,13 +185,23 @@ class State:
 
 
 EMPTY = State(None, "none", frozenset())
+NO_TOMBS = Tombs({})
+"""A merge said that no key is remembered: the same text, whoever says it."""
 Refs = dict[str, State]
 
 
-def files_of(rows: Collection[Row]) -> frozenset[File]:
+def files_of(rows: Collection[Row], *, split: bool) -> frozenset[File]:
     """One write makes one file a day."""
-    days = {day for _, day in rows}
-    return frozenset(File(day, tuple(sorted(number for number, of in rows if of == day))) for day in days)
+    days = {row[1] for row in rows}
+    return frozenset(File(day, tuple(sorted(row for row in rows if row[1] == day)), split) for day in days)
+
+
+def rows_of(table: pa.Table, *, as_stored: bool = False) -> list[Row]:
+    """The rows of a table, sorted or not. Its first columns are id, day and end, whatever they are called."""
+    columns = [column.to_pylist() for column in table.columns[:3]]
+    rows = zip(*columns, strict=True)
+    found = [(number, day.day) if end is None else (number, day.day, end.day) for number, day, end in rows]
+    return found if as_stored else sorted(found)
 
 
 def of_day(state: State, day: int) -> frozenset[File]:

@@ -5,6 +5,7 @@ How a step is carried out belongs in `steps.py`.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections import Counter
@@ -22,15 +23,23 @@ from pyiceberg.table import Table as IcebergTable
 
 from assets_tests.exploring import Counted
 from assets_tests.iceberg.machine.model import Model
-from assets_tests.iceberg.machine.states import EMPTY, SCOPES, File, Refs, Row, Run, State, january
+from assets_tests.iceberg.machine.states import EMPTY, SCOPES, File, Refs, Row, Run, State, january, rows_of
 from lakehouse.iceberg import MAIN, Lake, LakeTable, RestorePlan, connect
 from lakehouse.settings import load_settings
 from lakehouse.tables import Column, Layer, Table, TableName
 
 ROOT = Path(__file__).resolve().parents[3]
-COLUMNS = (Column("id", "long", required=True), Column("day", "date", required=True))
 NAME = TableName(Layer.SILVER, "t")
+TABLE = Table(
+    name=NAME,
+    domain="d",
+    description="",
+    columns=(Column("id", "int", required=True), Column("day", "date", required=True), Column("until", "date")),
+    file=Path("t.yaml"),
+    window_column="day",
+)
 FLOOR = "lakehouse.progress."
+TOMBSTONES = "lakehouse.tombstones"
 
 
 class World(Counted):
@@ -43,12 +52,13 @@ class World(Counted):
         uri = f"sqlite:///{self.folder}/catalog.db"
         lake_settings = load_settings(ROOT, state=str(self.folder), catalog={"uri": uri})
         World.duck = World.duck or connect(lake_settings)
-        Lake.open(lake_settings).create(Table(NAME, "d", "", COLUMNS, Path("t.yaml"), window_column="day"))
+        self.evolver = Lake.open(lake_settings)
+        self.evolver.create(TABLE)
+        self.declared = TABLE
         # Each has opened the lake for itself, as processes do: writers, then the auditor, the restorer.
         self.writers = [Lake.open(lake_settings).table(NAME) for _ in SCOPES]
         self.auditor, self.restorer = (Lake.open(lake_settings).table(NAME) for _ in range(2))
         self.stock = SqlCatalog(lake_settings.catalog.name, uri=uri, warehouse=lake_settings.warehouse)
-        self.schema = self.auditor.schema()
         self.model = Model()
         self.runs: list[Run] = []
         self.plan: tuple[RestorePlan, State, State] | None = None
@@ -57,6 +67,11 @@ class World(Counted):
         self.read: Refs = {MAIN: EMPTY}
         self.numbers = count(1)
         World.done["examples"] += 1
+
+    @staticmethod
+    def connection() -> duckdb.DuckDBPyConnection:
+        assert World.duck is not None
+        return World.duck
 
     def teardown(self) -> None:
         self.stock.engine.dispose()
@@ -71,11 +86,10 @@ class World(Counted):
         return names[pick % len(names)]
 
     def batch(self, rows: Collection[Row]) -> pa.Table:
-        values = {"id": [number for number, _ in rows], "day": [january(day) for _, day in rows]}
-        return pa.table(values, schema=self.schema)
+        return batch(self.auditor.schema(), rows)
 
     def scanned(self, at: str | int) -> list[Row]:
-        return _sorted(self.auditor.scan(at=at).read_all())
+        return rows_of(self.auditor.scan(at=at).read_all())
 
     @invariant()
     def every_reader_agrees(self) -> None:
@@ -107,12 +121,15 @@ class World(Counted):
         assert [(one.operation, one.run_key) for one in past] == [(one.operation, one.key) for one in state.history]
         self.ids.update(zip(state.history, [one.id for one in past], strict=True))
         assert self.scanned(name) == state.rows
-        assert World.duck is not None
-        theirs = World.duck.sql(f"select id, day from {table.relation_sql(name)}").fetchall()
-        assert sorted((number, day.day) for number, day in theirs) == state.rows
+        assert rows_of(World.connection().sql(f"from {table.relation_sql(name)}").to_arrow_table()) == state.rows
         scan = stock.scan(snapshot_id=past[0].id)
-        assert _sorted(scan.to_arrow()) == state.rows
-        self.same_files(state, {task.file.file_path for task in scan.plan_files()})
+        assert rows_of(scan.to_arrow()) == state.rows
+        tasks = list(scan.plan_files())
+        self.same_files(state, {task.file.file_path for task in tasks})
+        hidden = {self.paths[file] for file in state.files if file in state.masks}
+        assert {task.file.file_path for task in tasks if task.delete_files} == hidden
+        told = next((one.summary[TOMBSTONES] for one in past if TOMBSTONES in one.summary), "{}")
+        assert remembered(told) == (state.tombs.days if state.tombs else {})
 
     def same_files(self, state: State, live: set[str]) -> None:
         """The files that stayed are the same ones; each new one holds what one of the model's new ones holds."""
@@ -120,12 +137,22 @@ class World(Counted):
         unnamed = {file for file in state.files if file not in self.paths}
         assert len(fresh) == len(unnamed)
         for path in fresh:
-            rows = _sorted(pq.read_table(path.removeprefix("file://"), partitioning=None))
-            file = next(file for file in unnamed if file.rows == rows)
+            rows = rows_of(pq.read_table(path.removeprefix("file://"), partitioning=None))
+            file = next(file for file in unnamed if list(file.rows) == rows)
             unnamed.remove(file)
             self.paths[file] = path
 
 
-def _sorted(table: pa.Table) -> list[Row]:
-    pairs = zip(table["id"].to_pylist(), table["day"].to_pylist(), strict=True)
-    return sorted((number, day.day) for number, day in pairs)
+def remembered(told: str) -> dict[int, int]:
+    """The deleted keys that a summary names, each with the day of its deletion."""
+    path = json.loads(told).get("path")
+    rows = [] if path is None else pq.read_table(path.removeprefix("file://")).to_pylist()
+    return {row["key_1"]: row["sequence"].day for row in rows}
+
+
+def batch(schema: pa.Schema, rows: Collection[Row]) -> pa.Table:
+    """Rows as the table has them; columns that came later are NULL."""
+    ends = [january(row[2]) if row[2:] else None for row in rows]
+    values = [[row[0] for row in rows], [january(row[1]) for row in rows], ends]
+    values += [[None] * len(rows)] * (len(schema) - len(values))
+    return pa.table(dict(zip(schema.names, values, strict=True)), schema=schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,8 +10,9 @@ from hypothesis.stateful import precondition, rule
 from pyiceberg.table.metadata import TableMetadata
 
 from assets_tests.iceberg.machine.drawn import PICK, ROWS
-from assets_tests.iceberg.machine.states import Row, january
-from assets_tests.upkeep.machine.drawn import KILL, OTHER
+from assets_tests.iceberg.machine.states import Keyed, Row, january
+from assets_tests.iceberg.machine.steps import by_key
+from assets_tests.upkeep.machine.drawn import BY, KEYED, KILL, OTHER
 from assets_tests.upkeep.machine.states import Branch
 from assets_tests.upkeep.machine.world import World
 from lakehouse.errors import BranchMissing, CommitError, PublishConflict
@@ -23,8 +25,8 @@ HARMLESS = {"rewrite"}
 
 class Auditor(World):
     @precondition(lambda self: len(self.model.branches) < len(BRANCHES))
-    @rule(pick=PICK, rows=ROWS)
-    def create_branch(self, pick: int, rows: list[Row]) -> None:
+    @rule(pick=PICK, rows=ROWS, keyed=st.none() | KEYED, by=BY)
+    def create_branch(self, pick: int, rows: list[Row], keyed: Keyed | None = None, by: str = "merge") -> None:
         name = BRANCHES[pick % len(BRANCHES)]
         if name not in self.model.branches:
             self.auditor.create_branch(name)
@@ -32,31 +34,44 @@ class Auditor(World):
             self.moved(self.model.main, "write")
             self.model.branches[name] = Branch(next(self.numbers), self.model.main)
             World.done["branch"] += 1
-        self.stage(name, rows, None)
+        self.stage(name, rows, keyed, by, None)
 
     @precondition(lambda self: self.model.branches)
-    @rule(pick=PICK, rows=ROWS, kill=KILL)
-    def write_to_a_branch(self, pick: int, rows: list[Row], kill: tuple[int, bool] | None) -> None:
-        self.stage(self.branch(pick), rows, kill)
+    @rule(pick=PICK, rows=ROWS, keyed=st.none() | KEYED, by=BY, kill=KILL)
+    def write_to_a_branch(
+        self, pick: int, rows: list[Row], keyed: Keyed | None, by: str, kill: tuple[int, bool] | None
+    ) -> None:
+        self.stage(self.branch(pick), rows, keyed, by, kill)
 
-    def stage(self, name: str, rows: list[Row], kill: tuple[int, bool] | None) -> None:
+    def stage(self, name: str, rows: list[Row], keyed: Keyed | None, by: str, kill: tuple[int, bool] | None) -> None:
+        """Append to a branch, or write to it by key."""
         branch, number = self.model.branches[name], next(self.numbers)
-        key, progress = f"k{number}", {name: {"at": number}}
-        came = self.befallen(
-            lambda: self.auditor.append(self.batch(rows), run_key=key, branch=name, progress=progress), kill
-        )
-        assert came.well or came.killed
-        if came.well or came.landed:
-            branch.state = branch.state.plus(rows).by(name, number, key)
+        key = f"k{number}"
+        promise: Any = {"run_key": key, "branch": name, "progress": {name: {"at": number}}}
+        of = None if keyed is None else replace(keyed, gone=keyed.gone[: len(rows)])
+
+        def act() -> object:
+            if of is None:
+                return self.auditor.append(self.batch(rows), **promise)
+            return by_key(by, self.auditor, self.duck, self.batch(rows), of, promise, World.done)
+
+        came = self.befallen(act, kill)
+        after = branch.state.plus(rows) if of is None else branch.state.merged(by, rows, of)
+        assert came.well or came.killed or (after is None and type(came.error) is CommitError)
+        if came.well or (came.landed and came.killed and after is not None):
+            assert after is not None
+            branch.state = after.by(name, number, key)
+            branch.merged = branch.merged or of is not None
             branch.rows += rows
             branch.progress[name] = number
             branch.keys.add(key)
-        World.done["append to a branch"] += 1
+        World.done["append to a branch" if of is None else f"{by} into a branch"] += 1
 
     @precondition(lambda self: self.model.branches)
     @rule(pick=PICK, audit=st.booleans(), kill=KILL, other=OTHER)
     def publish(self, pick: int, kill: tuple[int, bool] | None, other: dict[str, Any] | None, *, audit: bool) -> None:
         name = self.branch(pick)
+        merges = self.model.branches[name].merged
         before = self.stock().metadata
         must = kill is None and other is None and self.may_be_published(name, before, audit=audit)
         came = self.befallen(lambda: self.auditor.publish(name, audit=(lambda: None) if audit else None), kill, other)
@@ -68,6 +83,7 @@ class Auditor(World):
         self.adopt(name, before, published=came.well)
         ended = "killed" if came.killed else type(came.error).__name__ if came.error else "done"
         World.done[f"publish {ended}"] += 1
+        World.done[f"publish of merges {ended}"] += merges
 
     publish_too = publish
 
@@ -82,6 +98,8 @@ class Auditor(World):
             # Another program has brought files of the branch to main.
             return False
         kinds = self.model.since(fork)
+        if self.model.branches[name].merged:
+            return not kinds
         return kinds <= HARMLESS or (audit and kinds <= {*HARMLESS, "write", "publish"})
 
     def paths(self, snapshot_id: int | None) -> set[str]:
@@ -113,6 +131,7 @@ class Auditor(World):
         elif at is not None and at.snapshot_id not in self.model.states:
             # Not what somebody has written to it meanwhile, which was looked at then.
             branch.state = branch.onto(self.model.main)
+            branch.fork = self.model.main
         if at is None:
             del self.model.branches[name]
 

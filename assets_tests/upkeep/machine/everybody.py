@@ -11,25 +11,29 @@ from hypothesis.stateful import rule
 from assets_tests.iceberg.overtaking import swap_overtaken
 from assets_tests.upkeep.machine.auditor import Auditor
 from assets_tests.upkeep.machine.befalls import Mortal
+from assets_tests.upkeep.machine.evolver import Evolver
 from assets_tests.upkeep.machine.keeper import Keeper
 from assets_tests.upkeep.machine.readers import Readers
 from assets_tests.upkeep.machine.world import World
 from assets_tests.upkeep.machine.writers import Writers
 
 
-class Everybody(Writers, Auditor, Readers, Keeper):
+class Everybody(Writers, Auditor, Readers, Keeper, Evolver):
     def someone_acts(self, other: dict[str, Any]) -> None:
         """A whole step of somebody else's, while files of this one are written and not yet named."""
         World.done[f"overtaken by {other['who']}"] += 1
         self.files.settle(self.now)
         who, pick, rows, where = other["who"], other["pick"], other["rows"], other["where"]
         if who == "writer":
-            effects = ["append", "overwrite", "delete"]
-            self.carry_out(self.new_run(effects[pick % 3], rows, where, "b"), None, None, fresh=True)
+            effects = ["append", "overwrite", "delete", "merge", "merge", "merge", "replace_keys", "history"]
+            run = self.new_run(effects[pick % len(effects)], rows, where, other["keyed"], "b")
+            self.carry_out(run, None, None, fresh=True)
         elif who == "foreign":
             self.foreign_write(["append", "overwrite", "delete"][pick % 3], rows, where)
         elif who == "hides" and self.model.main.rows:
             self.foreign_hides(pick, len(rows))
+        elif who == "evolver":
+            self.evolve(["add", "rename", "promote", "partitions"][pick % 4])
         elif who == "branch":
             self.create_branch(pick, rows)
         elif self.model.line and who == "tag":

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from assets_tests.iceberg.machine.drawn import PICK
+from assets_tests.iceberg.machine.follower import KEY, changes_are
 from assets_tests.upkeep.machine.states import Rows
 from assets_tests.upkeep.machine.world import World
 from lakehouse.errors import LakehouseError
@@ -89,6 +90,15 @@ class Readers(World):
         self.reader.untag(name)
         del self.model.tags[name]
         World.done["untag"] += 1
+
+    @precondition(lambda self: self.model.line)
+    @rule(pick=PICK, key=KEY)
+    def changes(self, pick: int, key: tuple[str, ...]) -> None:
+        """Since a snapshot that is left of main's past, however its rows were packed on the way."""
+        past = [one.id for one in self.reader.snapshots()]
+        since = past[pick % len(past)]
+        rows = self.model.rows[since], self.model.main.rows
+        World.done[changes_are(self.reader, since, MAIN, key, *rows)] += 1
 
     @precondition(lambda self: self.model.line)
     @rule()

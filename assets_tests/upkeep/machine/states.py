@@ -7,11 +7,12 @@ belongs with whoever takes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from assets_tests.iceberg.machine.states import Row, Where
+from assets_tests.iceberg.machine.merging import entering, joined
+from assets_tests.iceberg.machine.states import BY_KEY, Keyed, Row, Tombs, Where
 from lakehouse.iceberg import MAIN
 
 Rows = tuple[Row, ...]
@@ -22,13 +23,19 @@ Rows = tuple[Row, ...]
 class State:
     """What a ref shows: its rows, how far each scope has come, and the run keys that count as done on it.
 
-    `windows`: the branches of which some windows were taken on the way.
+    `windows`: the branches of which some windows were taken on the way. `tombs`: the deleted keys that it remembers.
     """
 
     rows: Rows = ()
     progress: Mapping[str, int] = field(default_factory=dict)
     keys: frozenset[str] = frozenset()
     windows: frozenset[int] = frozenset()
+    tombs: Tombs | None = None
+
+    def merged(self, effect: str, rows: Sequence[Row], keyed: Keyed) -> State | None:
+        """After rows have entered by key. None: they must be refused."""
+        after = entering(effect, rows, keyed, self.rows, self.tombs)
+        return after and replace(self, rows=tuple(after.to(self.rows)), tombs=after.tombs)
 
     def plus(self, rows: Iterable[Row]) -> State:
         return replace(self, rows=tuple(sorted([*self.rows, *rows])))
@@ -60,28 +67,43 @@ class Run:
     scope: str
     at: int
     issued_at: datetime
+    keyed: Keyed
 
-    def on(self, state: State) -> State:
+    def on(self, state: State) -> State | None:
+        """None: it must be refused."""
         if self.key in state.keys:
             return state
+        if self.effect in BY_KEY:
+            after = state.merged(self.effect, self.rows, self.keyed)
+            return after and after.by(self.scope, self.at, self.key)
         kept = state if self.effect in {"append", "replace"} else state.without(self.where)
         return kept.plus(self.rows).by(self.scope, self.at, self.key)
 
 
 @dataclass
 class Branch:
-    """Work beside main, all of it appends: the rows, progress and keys that `publish` has to bring."""
+    """Work beside main: the progress and keys that `publish` has to bring, and as long as all are appends the rows.
+
+    `fork`: the state that it began with.
+    """
 
     number: int
     state: State
+    fork: State = field(init=False)
     rows: list[Row] = field(default_factory=list)
     progress: dict[str, int] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
+    merged: bool = False
+
+    def __post_init__(self) -> None:
+        self.fork = self.state
 
     def onto(self, main: State) -> State:
         """Main with all of it, put on top."""
         # Else the rows of these windows come to main a second time.
         assert self.number not in main.windows
+        # A key of a merge may have come to main since.
+        assert not self.merged
         return self.said_on(main.plus(self.rows))
 
     def said_on(self, main: State) -> State:
@@ -91,7 +113,8 @@ class Branch:
     def days_onto(self, main: State, days: Collection[int]) -> State:
         """Main with what the branch holds of some days."""
         rows = [row for row in main.rows if row[1] not in days] + [row for row in self.state.rows if row[1] in days]
-        return replace(main, rows=tuple(sorted(rows)), windows=main.windows | {self.number})
+        tombs = joined(main.tombs, self.fork.tombs, self.state.tombs)
+        return replace(main, rows=tuple(sorted(rows)), windows=main.windows | {self.number}, tombs=tombs)
 
 
 @dataclass

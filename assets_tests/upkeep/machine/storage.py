@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,6 +14,7 @@ from pyiceberg.table import Table as IcebergTable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+TOMBSTONES = "lakehouse.tombstones"
 Seen = dict[str, int]
 """The time of its last change in nanoseconds, by path."""
 
@@ -83,7 +85,15 @@ class Reached:
         return {number: files for number, files in self._of_snapshot.items() if number in there}
 
     def of_snapshots(self, table: IcebergTable) -> frozenset[str]:
-        return frozenset().union(*self.by(table).values())
+        told = [
+            table.properties,
+            *(
+                (snapshot.summary.additional_properties if snapshot.summary else {})
+                for snapshot in table.metadata.snapshots
+            ),
+        ]
+        deleted_keys = {plain(json.loads(one[TOMBSTONES]).get("path", "")) for one in told if TOMBSTONES in one}
+        return frozenset(deleted_keys - {""}).union(*self.by(table).values())
 
     def of_table(self, table: IcebergTable) -> frozenset[str]:
         """All that the newest metadata names: its snapshots' files, itself, the metadata files of its log, and those

@@ -24,7 +24,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table as IcebergTable
 
 from assets_tests.exploring import Counted
-from assets_tests.iceberg.machine.states import Row, january
+from assets_tests.iceberg.machine.states import Row, rows_of
+from assets_tests.iceberg.machine.world import batch
 from assets_tests.upkeep.machine.befalls import Came, killed, overtaken, tried
 from assets_tests.upkeep.machine.states import Model, Rows, Run, State
 from assets_tests.upkeep.machine.storage import Files, Reached
@@ -34,7 +35,7 @@ from lakehouse.storage.open import s3_client
 from lakehouse.tables import Column, Layer, Table, TableName
 
 ROOT = Path(__file__).resolve().parents[3]
-COLUMNS = (Column("id", "long", required=True), Column("day", "date", required=True))
+COLUMNS = (Column("id", "int", required=True), Column("day", "date", required=True), Column("until", "date"))
 SCOPES = ("a", "b", "run/a", "run/b")
 MAX_AGE = timedelta(days=1)
 PASSING = ("rebase/", "restored/")
@@ -71,7 +72,6 @@ class World(Counted):
         self.duck = World.connections[server]
         self.s3 = s3_client(self.settings) if self.settings.warehouse.startswith("s3:") else None
         self.foreign = self._foreign()
-        self.schema = self.writer.schema()
         properties = {
             "history.expire.max-snapshot-age-ms": str(MAX_AGE // timedelta(milliseconds=1)),
             "history.expire.min-snapshots-to-keep": "2",
@@ -122,8 +122,7 @@ class World(Counted):
         """What must be so when all has come to rest."""
 
     def batch(self, rows: Collection[Row]) -> pa.Table:
-        values = {"id": [number for number, _ in rows], "day": [january(day) for _, day in rows]}
-        return pa.table(values, schema=self.schema)
+        return batch(self.writer.schema(), rows)
 
     def befallen(
         self, act: Callable[[], object], kill: tuple[int, bool] | None = None, other: dict[str, Any] | None = None
@@ -192,13 +191,7 @@ class World(Counted):
 
     def read(self, number: int, table: IcebergTable) -> Rows:
         """The rows of a snapshot, about which our scan, DuckDB and another program agree."""
-        ours = pairs(self.reader.scan(at=number).read_all())
-        theirs = self.duck.sql(f"select id, day from {self.reader.relation_sql(number)}").fetchall()
-        assert tuple(sorted((one, day.day) for one, day in theirs)) == ours, number
-        assert pairs(table.scan(snapshot_id=number).to_arrow()) == ours
-        return ours
-
-
-def pairs(table: pa.Table) -> Rows:
-    found = zip(table["id"].to_pylist(), table["day"].to_pylist(), strict=True)
-    return tuple(sorted((number, day.day) for number, day in found))
+        ours = rows_of(self.reader.scan(at=number).read_all())
+        assert rows_of(self.duck.sql(f"from {self.reader.relation_sql(number)}").to_arrow_table()) == ours, number
+        assert rows_of(table.scan(snapshot_id=number).to_arrow()) == ours
+        return tuple(ours)

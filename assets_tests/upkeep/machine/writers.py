@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,14 +14,17 @@ from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import Table as IcebergTable
 
 from assets_tests.iceberg.machine.drawn import PICK, ROWS, WHERE
-from assets_tests.iceberg.machine.states import Row, Where
-from assets_tests.upkeep.machine.drawn import KILL, OTHER
+from assets_tests.iceberg.machine.states import BY_KEY, Keyed, Row, Where, rows_of
+from assets_tests.iceberg.machine.steps import by_key
+from assets_tests.upkeep.machine.drawn import KEYED, KILL, OTHER
 from assets_tests.upkeep.machine.states import Run
 from assets_tests.upkeep.machine.storage import plain
 from assets_tests.upkeep.machine.world import World
-from lakehouse.errors import CommitConflict, RunKeyTooOld
+from lakehouse.errors import CommitConflict, CommitError, RunKeyTooOld
 
-EFFECT = st.sampled_from(["append", "append", "append", "overwrite", "delete", "replace"])
+EFFECT = st.sampled_from(
+    [*["append"] * 3, "overwrite", "delete", "replace", *["merge"] * 4, *["replace_keys"] * 2, *["history"] * 3]
+)
 FOREIGN = st.sampled_from(["append", "append", "overwrite", "delete"])
 
 
@@ -29,16 +33,19 @@ class Writers(World):
         super().__init__()
         self.contents: dict[str, list[Row]] = {}
 
-    @rule(effect=EFFECT, rows=ROWS, where=WHERE, kill=KILL, other=OTHER)
-    def write(
+    @rule(effect=EFFECT, rows=ROWS, where=WHERE, keyed=KEYED, kill=KILL, other=OTHER)
+    def write(  # noqa: PLR0913, PLR0917  (what is drawn)
         self,
         effect: str,
         rows: list[Row],
         where: Where,
+        keyed: Keyed,
         kill: tuple[int, bool] | None = None,
         other: dict[str, Any] | None = None,
     ) -> None:
-        self.carry_out(self.new_run(effect, rows, where, "a"), kill, other, fresh=True)
+        self.carry_out(self.new_run(effect, rows, where, keyed, "a"), kill, other, fresh=True)
+
+    write_too = write
 
     @precondition(lambda self: self.runs)
     @rule(pick=PICK, kill=KILL)
@@ -46,14 +53,15 @@ class Writers(World):
         """After a kill, after its snapshot has expired, after a restore, or for no reason."""
         self.carry_out(self.runs[-1 - pick % len(self.runs)], kill, None, fresh=False)
 
-    def new_run(self, effect: str, rows: list[Row], where: Where, scope: str) -> Run:
+    def new_run(self, effect: str, rows: list[Row], where: Where, keyed: Keyed, scope: str) -> Run:
         number = next(self.numbers)
-        fits = rows if effect == "append" else [row for row in rows if where.means(row)]
+        fits = rows if effect in {"append", *BY_KEY} else [row for row in rows if where.means(row)]
         if effect in {"delete", "replace"}:
             fits = []
         if effect == "delete" and where.kind == "all":
             where = Where("ids", 0, 0)
-        run = Run(f"k{number}", effect, tuple(sorted(fits)), where, scope, number, datetime.now(UTC))
+        keyed = replace(keyed, gone=keyed.gone[: len(fits)])
+        run = Run(f"k{number}", effect, tuple(fits), where, scope, number, datetime.now(UTC), keyed)
         self.runs.append(run)
         return run
 
@@ -75,20 +83,31 @@ class Writers(World):
                 return self.writer.overwrite(self.batch(run.rows), where=run.where.ours, **promise)
             if run.effect == "delete":
                 return self.writer.delete(run.where.ours or "true", **promise)
+            if run.effect in BY_KEY:
+                rows = self.batch(run.rows)
+                return by_key(run.effect, self.writer, self.duck, rows, run.keyed, promise, World.done)
             return self.writer.replace_files(live, same, **promise)
 
         came = self.befallen(act, kill, other)
         nothing = run.effect == "replace" and not live
         if (came.well or came.landed) and not nothing:
-            self.moved(run.on(self.model.main), "write")
-        assert came.killed or came.well or self.may_refuse(came.error, other, fresh=fresh)
+            after = run.on(self.model.main)
+            assert after is not None
+            self.moved(after, "write")
+        assert came.killed or came.well or self.may_refuse(run, came.error, other, fresh=fresh)
         ended = "killed" if came.killed else type(came.error).__name__ if came.error else "done"
         World.done[f"{run.effect} {ended}" if fresh else f"again {ended}"] += 1
 
-    @staticmethod
-    def may_refuse(error: Exception | None, other: dict[str, Any] | None, *, fresh: bool) -> bool:
-        """Work that somebody overtook may have to be done again; a key may be too old once it was given out before."""
-        return (other is not None and isinstance(error, CommitConflict)) if fresh else isinstance(error, RunKeyTooOld)
+    def may_refuse(self, run: Run, error: Exception | None, other: dict[str, Any] | None, *, fresh: bool) -> bool:
+        """Work that somebody overtook may have to be done again; a key may be too old once it was given out before.
+
+        A write by key does it again itself, and must refuse rows that are no history.
+        """
+        if run.on(self.model.main) is None:
+            return type(error) is CommitError or (not fresh and isinstance(error, RunKeyTooOld))
+        if not fresh:
+            return isinstance(error, RunKeyTooOld)
+        return run.effect not in BY_KEY and other is not None and isinstance(error, CommitConflict)
 
     def of_day(self, day: int) -> list[str]:
         tasks = self.stock().scan().plan_files()
@@ -138,7 +157,9 @@ class Writers(World):
         dropped: dict[str, DataFile] = {}
         for snapshot in table.metadata.snapshots:
             for task in table.scan(snapshot_id=snapshot.snapshot_id).plan_files():
-                if plain(task.file.file_path) not in live:
+                # PyIceberg takes each new file for one of the table's partitions of now.
+                of_now = task.file.spec_id == table.metadata.default_spec_id
+                if of_now and plain(task.file.file_path) not in live:
                     dropped[task.file.file_path] = task.file
         # DuckDB lets position deletes hide rows of files that came later, too: it would read such a file otherwise.
         for path in self.paths_under_deletes(table):
@@ -166,9 +187,7 @@ class Writers(World):
         if file.file_path in self.contents:
             return self.contents[file.file_path]
         with self.stock().io.new_input(file.file_path).open() as stream:
-            table = pq.read_table(stream)
-        found = zip(table["id"].to_pylist(), table["day"].to_pylist(), strict=True)
-        self.contents[file.file_path] = [(number, day.day) for number, day in found]
+            self.contents[file.file_path] = rows_of(pq.read_table(stream), as_stored=True)
         return self.contents[file.file_path]
 
     def hidden(self, deletes: set[DataFile], of: DataFile) -> set[int]:

@@ -19,19 +19,27 @@ from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.table.update import (
+    AddPartitionSpecUpdate,
+    AddSchemaUpdate,
+    AddSortOrderUpdate,
     AssertDefaultSpecId,
     AssertTableUUID,
+    SetCurrentSchemaUpdate,
+    SetDefaultSortOrderUpdate,
+    SetDefaultSpecUpdate,
     SetPropertiesUpdate,
     TableRequirement,
     TableUpdate,
+    update_table_metadata,
 )
 
 from lakehouse.errors import CommitConflict
-from lakehouse.iceberg.commits.intent import AlreadyDone, Intent
+from lakehouse.iceberg.commits.intent import AlreadyDone, Intent, Overtaken
 from lakehouse.iceberg.commits.outcome import Commit, describe, nothing_new
 from lakehouse.iceberg.commits.produce import AppendProducer, Change, ChangeProducer, Producer
 from lakehouse.iceberg.commits.progress import MAIN, floor_properties, head_of
 from lakehouse.iceberg.commits.retry import Backoff
+from lakehouse.iceberg.commits.sidecar import sidecar_floor
 from lakehouse.iceberg.failures import catalog_errors
 
 _log = structlog.get_logger(__name__)
@@ -39,11 +47,20 @@ _log = structlog.get_logger(__name__)
 
 Beside = tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
 """What else must be so for a snapshot to land, and what is changed before it in the same swap."""
-_NOTHING: Beside = ((), ())
+NOTHING: Beside = ((), ())
+_SHAPES = (
+    AddSchemaUpdate,
+    SetCurrentSchemaUpdate,
+    AddPartitionSpecUpdate,
+    SetDefaultSpecUpdate,
+    AddSortOrderUpdate,
+    SetDefaultSortOrderUpdate,
+)
+"""Updates of columns, partitions and order: files that come in the same swap are written by them."""
 
 
 def commit_append(
-    table: IcebergTable, intent: Intent, added: Sequence[DataFile], *, beside: Beside = _NOTHING
+    table: IcebergTable, intent: Intent, added: Sequence[DataFile], *, beside: Beside = NOTHING
 ) -> Commit:
     """Add files in one snapshot. Raises Fenced, RunKeyTooOld, BranchMissing, CommitConflict, CatalogError."""
 
@@ -54,13 +71,14 @@ def commit_append(
 
 
 def commit_change(
-    table: IcebergTable, intent: Intent, added: Sequence[DataFile], change: Change, *, beside: Beside = _NOTHING
+    table: IcebergTable, intent: Intent, added: Sequence[DataFile], change: Change, *, beside: Beside = NOTHING
 ) -> Commit:
     """Replace files by others in ONE snapshot.
 
     The change is planned again at every attempt. A file that came or went since, or rows of one that another writer
-    deleted, are a CommitConflict; a snapshot that would not keep all other files, a CommitError. Raises also what
-    `commit_append` does.
+    deleted, are a CommitConflict; a snapshot that would not keep all other files, a CommitError. Columns and partitions
+    that come `beside` must not have changed since they were staged, else Overtaken. Raises also what `commit_append`
+    does.
     """
 
     def make(**arguments: Any) -> ChangeProducer:  # noqa: ANN401  (the producer's own arguments)
@@ -81,27 +99,42 @@ def already_done(intent: Intent, metadata: TableMetadata, done: AlreadyDone) -> 
 class _Unstaged(Transaction):
     """Keeps no updates of its own, so that a producer always sees what the catalog holds, uncopied.
 
-    But for the partitioning: files stay partitioned as they were written, and are listed and counted by that spec,
-    whatever has become the table's default meanwhile (Iceberg spec, "Partition Evolution").
+    But for columns and partitions that come in the same swap; they must not have become others meanwhile. And for the
+    partitioning: files stay partitioned as they were written, and are listed and counted by that spec, whatever has
+    become the table's default meanwhile (Iceberg spec, "Partition Evolution").
     """
 
-    def __init__(self, table: IcebergTable) -> None:
+    def __init__(self, table: IcebergTable, first: tuple[TableUpdate, ...]) -> None:
         super().__init__(table)
-        self._spec_id = table.metadata.default_spec_id
+        self._coming = tuple(update for update in first if isinstance(update, _SHAPES))
+        self._shape = _shape(table.metadata)
+        self._spec_id = self._with_shape(table.metadata).default_spec_id
 
     @property
     def table_metadata(self) -> TableMetadata:
-        now = self._table.metadata
+        now = self._with_shape(self._table.metadata)
         return (
             now if now.default_spec_id == self._spec_id else now.model_copy(update={"default_spec_id": self._spec_id})
         )
+
+    def _with_shape(self, now: TableMetadata) -> TableMetadata:
+        if not self._coming:
+            return now
+        if _shape(now) != self._shape:
+            raise Overtaken("columns or partitions were changed")
+        return update_table_metadata(now, self._coming)
+
+
+def _shape(metadata: TableMetadata) -> tuple[int, ...]:
+    """What columns, partitions and order a table has."""
+    return metadata.current_schema_id, metadata.default_spec_id, metadata.default_sort_order_id
 
 
 def _commit(
     table: IcebergTable, intent: Intent, added: Sequence[DataFile], make: Callable[..., Producer], beside: Beside
 ) -> Commit:
     with catalog_errors(f"writing {intent.table}"):
-        producer = make(transaction=_Unstaged(table), io=table.io, branch=intent.branch)
+        producer = make(transaction=_Unstaged(table, beside[1]), io=table.io, branch=intent.branch)
         producer.intent = intent
         for file in added:
             producer.append_data_file(file)
@@ -131,8 +164,9 @@ def _land(table: IcebergTable, producer: Producer, beside: Beside) -> int:
     backoff, retries = Backoff.of(table.metadata.properties), 0
     pauses = backoff.pauses()
     required, first = beside
-    if producer.intent.branch == MAIN and producer.intent.progress:
-        first += (SetPropertiesUpdate(updates=floor_properties(producer.intent.progress)),)
+    floor = {**floor_properties(producer.intent.progress), **sidecar_floor(producer.intent.summary)}
+    if producer.intent.branch == MAIN and floor:
+        first += (SetPropertiesUpdate(updates=floor),)
     while True:
         try:
             updates, requirements = producer.attempt()

@@ -109,3 +109,11 @@ class AlreadyDone(Exception):  # a signal between modules of this package, never
     def __init__(self, snapshot: Snapshot | None) -> None:
         self.snapshot = snapshot
         super().__init__(snapshot and snapshot.snapshot_id)
+
+
+class Overtaken(Exception):  # a signal between modules of this package, never seen outside of it
+    """What a commit relies on was changed by another writer, and whoever made it makes it anew. `reason` says what."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)

@@ -17,8 +17,12 @@ from lakehouse.tables import TableName
 PROOF = "lakehouse.proof"
 """Summary key: JSON of row counts. `read` from files written anew = `kept` + `removed`; `whole` files went unread.
 
-A compaction adds `hash`, the decimal sum of its rows' hashes: the same before and after.
+A merge adds `hidden`, the rows that its delete files hide and that no other hid. A compaction adds `hash`, the decimal
+sum of its rows' hashes: the same before and after.
 """
+
+MERGE = "lakehouse.merge"
+"""Summary key: JSON of what a merge counts beside rows. See `Merging.merge`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ def describe(
 
     proof = json.loads(summary.get(PROOF, "{}"))
     kept = int(proof.get("kept", 0))
+    removed = sum(int(proof.get(rows, 0)) for rows in ("removed", "whole", "hidden"))
     return Commit(
         table=table,
         branch=branch,
@@ -64,7 +69,7 @@ def describe(
         parent_id=snapshot.parent_snapshot_id,
         operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
         rows_added=count("added-records") - kept,
-        rows_removed=int(proof.get("removed", 0)) + int(proof.get("whole", 0)) if proof else count("deleted-records"),
+        rows_removed=removed if proof else count("deleted-records"),
         rows_rewritten=kept,
         files_added=count("added-data-files"),
         files_removed=count("deleted-data-files"),

@@ -7,6 +7,7 @@ Each promise is checked here against the head that the attempt builds on. How at
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +20,7 @@ from pyiceberg.manifest import (
     ManifestEntryStatus,
     ManifestFile,
     ManifestWriter,
-    ManifestWriterV2,
 )
-from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update import UpdatesAndRequirements
@@ -29,6 +28,8 @@ from pyiceberg.table.update.snapshot import _FastAppendFiles, _SnapshotProducer
 from pyiceberg.typedef import EMPTY_DICT
 
 from lakehouse.errors import CommitConflict, CommitError
+from lakehouse.iceberg.commits.content import CONTENT, content_at
+from lakehouse.iceberg.commits.delete_manifests import DeleteManifests, DeleteManifestWriter, entry_as
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import PROOF
 from lakehouse.iceberg.commits.progress import (
@@ -41,6 +42,8 @@ from lakehouse.iceberg.commits.progress import (
     progress_at,
     read_at,
 )
+from lakehouse.iceberg.commits.sidecar import TOMBSTONES, as_statistics, sidecar_at
+from lakehouse.iceberg.commits.totals import summarised
 from lakehouse.iceberg.selection.plan import Plan, count
 
 _log = structlog.get_logger(__name__)
@@ -52,7 +55,9 @@ class Change:
 
     `plan` is what the effect was made from, `replan` says what it would be made from now; `removed` are the paths among
     it that go. `proof` are row counts, and for a compaction the hash of the rows, for the summary. `sequences` are the
-    data sequence numbers of added files that hold old rows, by path (all others: that of the snapshot).
+    data sequence numbers of added files that hold old rows, by path (all others: that of the snapshot). `hiding` are
+    delete files that come, each about a file of the plan that stays; `superseded` the paths of delete files that go
+    although their data files stay. Those about removed files alone go with them, unasked.
     """
 
     operation: Operation
@@ -61,6 +66,8 @@ class Change:
     removed: frozenset[str]
     proof: Mapping[str, int | str] = field(default_factory=dict)
     sequences: Mapping[str, int] = field(default_factory=dict)
+    hiding: tuple[DataFile, ...] = ()
+    superseded: frozenset[str] = frozenset()
 
 
 class Producer(_SnapshotProducer[Any]):
@@ -74,7 +81,8 @@ class Producer(_SnapshotProducer[Any]):
         Raises AlreadyDone, Fenced, RunKeyTooOld, BranchMissing, CommitConflict, CommitError.
         """
         self._check(self._transaction.table_metadata)
-        return self._commit()
+        updates, requirements = self._commit()
+        return (*updates, *as_statistics(updates)), requirements
 
     def start_over(self) -> None:
         """Forget the head; the manifests of refused attempts are remembered, for `clean_up`."""
@@ -106,6 +114,10 @@ class Producer(_SnapshotProducer[Any]):
             remedy="Nothing was written. Run again.",
         )
 
+    @abstractmethod
+    def _keeps_rows(self) -> bool:
+        """Whether the table holds the very same rows afterwards."""
+
     def _validate_concurrency(self) -> None:
         """`_check` has done it, against the very head that is built on."""
 
@@ -121,14 +133,30 @@ class Producer(_SnapshotProducer[Any]):
         }
         if self.intent.run_key is not None:
             ours[RUN_KEY] = self.intent.run_key
-        if READ not in self.intent.summary and (read := read_at(metadata, parent)) is not None:
+        if self._keeps_rows() and (content := content_at(metadata, parent)) is not None:
+            ours[CONTENT] = str(content)
+        if READ not in self.intent.summary:
             # Carried forward as progress is: the snapshot of the build may expire before the next build.
-            ours[READ] = read
-        return super()._summary({**snapshot_properties, **self.intent.summary, **ours})
+            ours |= read_at(metadata, parent)
+        if TOMBSTONES not in self.intent.summary and (tombstones := sidecar_at(metadata, parent)) is not None:
+            ours[TOMBSTONES] = tombstones
+        said = Summary(self._operation, **{**snapshot_properties, **self.intent.summary, **ours})
+        return summarised(metadata, parent, said, self._come(), self._gone())
+
+    def _come(self) -> list[DataFile]:
+        """All files that the snapshot adds."""
+        return self._added_data_files
+
+    def _gone(self) -> set[DataFile]:
+        """All files that the snapshot removes."""
+        return self._deleted_data_files
 
 
 class AppendProducer(Producer, _FastAppendFiles):
     """Files are added; nothing conflicts."""
+
+    def _keeps_rows(self) -> bool:
+        return not self._added_data_files
 
 
 class ChangeProducer(Producer):
@@ -136,40 +164,48 @@ class ChangeProducer(Producer):
 
     change: Change
     _plan: Plan
+    _deleted_delete_files: set[DataFile]
 
     def _check(self, metadata: TableMetadata) -> None:
         super()._check(metadata)
         self._plan = self.change.replan(metadata)
         if self._plan.content != self.change.plan.content:
             raise self._conflict("files of the replaced rows came or went, or rows of them were deleted,")
+        if not {file.spec_id for file in self.change.hiding} <= metadata.specs().keys():
+            raise self._conflict("a partitioning of the table was removed")
         self._deleted_data_files = {of.file for of in self._plan.touched if of.path in self.change.removed}
+        away = self._plan.dangling(self.change.removed) | self.change.superseded
+        listed = (entry.data_file for entries in self._plan.deletes.values() for entry in entries)
+        self._deleted_delete_files = {file for file in listed if file.file_path in away}
+
+    def _keeps_rows(self) -> bool:
+        return self.change.operation is Operation.REPLACE
 
     def _deleted_entries(self) -> list[ManifestEntry]:
         return [
-            _entry(entry, ManifestEntryStatus.DELETED, self._snapshot_id)
+            entry_as(entry, ManifestEntryStatus.DELETED, self._snapshot_id)
             for entries in self._plan.entries.values()
             for entry in entries
             if entry.data_file.file_path in self.change.removed
         ]
 
     def _existing_manifests(self) -> list[ManifestFile]:
+        """Those of the head, without the files that go; manifests of delete files also with those that come."""
         head = self._transaction.table_metadata.snapshot_by_id(self._parent_snapshot_id or 0)
-        dangling = self._plan.dangling(self.change.removed)
+        manifests = head.manifests(self._io) if head else []
         kept: list[ManifestFile] = []
-        for manifest in head.manifests(self._io) if head else ():
-            data = manifest.content == ManifestContent.DATA
-            gone = self.change.removed if data else dangling
-            entries = (self._plan.entries if data else self._plan.deletes).get(manifest.manifest_path, [])
-            left = [entry for entry in entries if entry.data_file.file_path not in gone]
+        for manifest in (of for of in manifests if of.content == ManifestContent.DATA):
+            entries = self._plan.entries.get(manifest.manifest_path, [])
+            left = [entry for entry in entries if entry.data_file.file_path not in self.change.removed]
             if len(left) == len(entries):
                 if manifest.has_added_files() or manifest.has_existing_files():
                     kept.append(manifest)
-            elif data and left:
-                kept.append(self._rewritten(self.new_manifest_writer(self.spec(manifest.partition_spec_id)), left, ()))
-            elif not data:
-                dead = [entry for entry in entries if entry.data_file.file_path in gone]
-                kept.append(self._rewritten(self._delete_writer(self.spec(manifest.partition_spec_id)), left, dead))
-        return kept
+            elif left:
+                kept.append(self._existing(manifest.partition_spec_id, left))
+        deletes = (of for of in manifests if of.content == ManifestContent.DELETES)
+        gone = {file.file_path for file in self._deleted_delete_files}
+        making = DeleteManifests(self._snapshot_id, self._delete_writer)
+        return kept + making.made(deletes, self._plan.deletes, gone, self.change.hiding)
 
     def _manifests(self) -> list[ManifestFile]:
         added = self._added_data_files
@@ -200,64 +236,44 @@ class ChangeProducer(Producer):
 
     def _prove(self, made: list[ManifestFile]) -> None:
         """Files and rows of the new list = those of the head - removed + added. Raises CommitError."""
-        removed, added = self._deleted_data_files, self._added_data_files
-        expected = (
-            self._plan.files - len(removed) + len(added),
-            self._plan.rows - sum(file.record_count for file in removed) + sum(file.record_count for file in added),
-        )
-        if (found := count(made)) != expected:
-            raise CommitError(
-                f"the new snapshot of {self.intent.table} would not hold the files that it must",
-                expected=f"{expected[0]} files of {expected[1]} rows",
-                found=f"{found[0]} files of {found[1]} rows",
-                remedy="Nothing was written. Report this with the table's metadata file: it must not happen.",
-            )
+        deletes = [entry.data_file for entries in self._plan.deletes.values() for entry in entries]
+        data = self._plan.files, self._plan.rows
+        for content, before, gone, come in (
+            (ManifestContent.DATA, data, self._deleted_data_files, self._added_data_files),
+            (ManifestContent.DELETES, _sizes(deletes), self._deleted_delete_files, self.change.hiding),
+        ):
+            less, more = _sizes(gone), _sizes(come)
+            expected = before[0] - less[0] + more[0], before[1] - less[1] + more[1]
+            kind = "files" if content == ManifestContent.DATA else "delete files"
+            if (found := count(made, content)) != expected:
+                raise CommitError(
+                    f"the new snapshot of {self.intent.table} would not hold the files that it must",
+                    expected=f"{expected[0]} {kind} of {expected[1]} rows",
+                    found=f"{found[0]} {kind} of {found[1]} rows",
+                    remedy="Nothing was written. Report this with the table's metadata file: it must not happen.",
+                )
 
-    def _rewritten(
-        self, writer: ManifestWriter, left: Collection[ManifestEntry], dead: Collection[ManifestEntry]
-    ) -> ManifestFile:
-        with writer:
+    def _existing(self, spec_id: int, left: Collection[ManifestEntry]) -> ManifestFile:
+        with self.new_manifest_writer(self.spec(spec_id)) as writer:
             for entry in left:
-                writer.add_entry(_entry(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id))
-            for entry in dead:
-                writer.add_entry(_entry(entry, ManifestEntryStatus.DELETED, self._snapshot_id))
+                writer.add_entry(entry_as(entry, ManifestEntryStatus.EXISTING, entry.snapshot_id))
         return writer.to_manifest_file()
 
-    def _delete_writer(self, spec: PartitionSpec) -> ManifestWriter:
+    def _delete_writer(self, spec_id: int) -> ManifestWriter:
         output = self.new_manifest_output()
-        return _DeleteManifestWriter(spec, self.schema(), output, self._snapshot_id, self._compression)
+        return DeleteManifestWriter(self.spec(spec_id), self.schema(), output, self._snapshot_id, self._compression)
+
+    def _come(self) -> list[DataFile]:
+        return [*self._added_data_files, *self.change.hiding]
+
+    def _gone(self) -> set[DataFile]:
+        return self._deleted_data_files | self._deleted_delete_files
 
     def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        data, operation = self._deleted_data_files, self._operation
-        dangling = self._plan.dangling(self.change.removed)
-        delete_files = (entry.data_file for entries in self._plan.deletes.values() for entry in entries)
-        self._deleted_data_files = data | {file for file in delete_files if file.file_path in dangling}
-        # PyIceberg computes totals for every operation but `replace`.
-        self._operation = Operation.OVERWRITE if operation is Operation.REPLACE else operation
         proof = {PROOF: json.dumps(self.change.proof, separators=(",", ":"))} if self.change.proof else {}
-        try:
-            summary = super()._summary({**snapshot_properties, **proof})
-        finally:
-            self._deleted_data_files, self._operation = data, operation
-        return Summary(operation=operation, **summary.additional_properties)
+        return super()._summary({**snapshot_properties, **proof})
 
 
-class _DeleteManifestWriter(ManifestWriterV2):
-    """PyIceberg's writer knows manifests of data files only."""
-
-    def content(self) -> ManifestContent:
-        return ManifestContent.DELETES
-
-    @property
-    def _meta(self) -> dict[str, str]:
-        return {**super()._meta, "content": "deletes"}
-
-
-def _entry(entry: ManifestEntry, status: ManifestEntryStatus, snapshot_id: int | None) -> ManifestEntry:
-    return ManifestEntry.from_args(
-        status=status,
-        snapshot_id=snapshot_id,
-        sequence_number=entry.sequence_number,
-        file_sequence_number=entry.file_sequence_number,
-        data_file=entry.data_file,
-    )
+def _sizes(files: Collection[DataFile]) -> tuple[int, int]:
+    """How many files, and their rows."""
+    return len(files), sum(file.record_count for file in files)

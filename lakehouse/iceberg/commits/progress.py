@@ -24,6 +24,8 @@ PROGRESS = "lakehouse.progress"
 RUN_KEY = "lakehouse.run-key"
 READ = "lakehouse.read"
 """The key in a snapshot's summary: the snapshots that its rows were computed from, as a JSON object by table."""
+READ_CONTENT = "lakehouse.read-content"
+"""The key beside it: of those that are compactions, the snapshots whose rows they hold (see `content.py`)."""
 FLOOR = "lakehouse.progress."
 """Prefix of the table properties that answer for a scope when no snapshot of ours is left on the ref."""
 
@@ -80,10 +82,10 @@ def progress_at(metadata: TableMetadata, head: Snapshot | None) -> dict[str, Pos
     return {scope: _decoded(text) for scope, text in floor.items()}
 
 
-def read_at(metadata: TableMetadata, head: Snapshot | None) -> str | None:
+def read_at(metadata: TableMetadata, head: Snapshot | None) -> dict[str, str]:
     """What the rows of a snapshot were computed from, as the newest summary on its way back says it."""
-    told = (summary_of(past).get(READ) for past in history(metadata, head))
-    return next((text for text in told if text is not None), None)
+    told = next((said for past in history(metadata, head) if READ in (said := summary_of(past))), {})
+    return {key: told[key] for key in (READ, READ_CONTENT) if key in told}
 
 
 def find_run(metadata: TableMetadata, head: Snapshot | None, run_key: str) -> Snapshot | None:

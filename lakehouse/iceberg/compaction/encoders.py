@@ -5,7 +5,7 @@ Which is which is `Encoders.by_duckdb`. Whether the new files hold the same rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import duckdb
 import pyarrow as pa
@@ -13,14 +13,13 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.types import FixedType
 
-from lakehouse.iceberg.compaction.fingerprint import Fingerprint
 from lakehouse.iceberg.compaction.groups import Group
-from lakehouse.iceberg.compaction.sources import Sources, columns_as, may_be_named, not_text, spelled
 from lakehouse.iceberg.parquet.data_file import COMPRESSION_LEVEL, FileMaker
 from lakehouse.iceberg.parquet.partition import Partition
 from lakehouse.iceberg.parquet.sort import RowOrder
 from lakehouse.iceberg.parquet.writer import write_files
 from lakehouse.iceberg.reads.scan import State, read_files
+from lakehouse.iceberg.reads.sources import Sources, columns_as, may_be_named, not_text, spelled
 from lakehouse.iceberg.schemas.schema import arrow_of
 from lakehouse.storage.paths import is_s3, local_path
 from lakehouse.tables import TableName
@@ -57,7 +56,7 @@ class Encoders:
             and may_be_named(table.location_provider().new_data_location("of.parquet"))
         )
 
-    def by_duckdb(self, group: Group, before: Fingerprint, *, readable: bool) -> bool:
+    def by_duckdb(self, group: Group, *, readable: bool, negative_zeros: int) -> bool:
         """Whether DuckDB writes a group.
 
         Not -0.0: in a dictionary it becomes what came first of 0.0 and it. And not what belongs to another partition.
@@ -66,7 +65,7 @@ class Encoders:
         return (
             self._plain
             and readable
-            and before.negative_zeros == 0
+            and negative_zeros == 0
             and all(of.file.spec_id == spec_id for of in group.touched)
             and all(of.file.partition == group.touched[0].file.partition for of in group.touched)
         )
@@ -99,8 +98,11 @@ class Encoders:
         Raises CatalogError, StateError, SchemaMismatch for text that is not UTF-8.
         """
         schema = self._table.schema()
-        arrow = arrow_of(schema, field_ids=True)
-        batches = read_files(State(self._name, self._table, None, schema), group.tasks, schema)
+        return self.write_rows(group, read_files(State(self._name, self._table, None, schema), group.tasks, schema))
+
+    def write_rows(self, group: Group, batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
+        """Write such rows of the group as are given, by our own writer. Raises as `write` and the batches do."""
+        arrow = arrow_of(self._table.schema(), field_ids=True)
         try:
             return write_files(self._table, (batch.cast(arrow) for batch in batches))
         except UnicodeDecodeError:

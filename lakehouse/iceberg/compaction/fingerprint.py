@@ -1,6 +1,7 @@
 """The fingerprint of a set of rows: how many, and the sum of a 64-bit hash of each; their order is not in it.
 
-A sum, for under an exclusive or two equal rows would be as good as none. How the rows come into DuckDB is `sources.py`.
+A sum, for under an exclusive or two equal rows would be as good as none. How the rows come into DuckDB is
+`reads/sources.py`.
 """
 
 from __future__ import annotations
@@ -26,16 +27,31 @@ class Fingerprint:
 def fingerprint(connection: duckdb.DuckDBPyConnection, relation: str, schema: Schema) -> Fingerprint:
     """The fingerprint of a relation that `Sources` made of a table's rows. Raises what DuckDB and the relation do."""
     columns = [position(number) for number in range(len(schema.fields))]
-    floats = [
-        column
-        for column, field in zip(columns, schema.fields, strict=True)
-        if isinstance(field.field_type, FloatType | DoubleType)
-    ]
     # DuckDB's hash takes -0.0 for 0.0.
-    signs = [f"({column} = 0 AND signbit({column}))" for column in floats]
-    zeros = " + ".join(f"count(*) FILTER (WHERE {sign})" for sign in signs) or "0"
-    row = connection.execute(
-        f"SELECT count(*), coalesce(sum(hash({', '.join([*columns, *signs])})::HUGEINT), 0), {zeros} FROM {relation}"
-    ).fetchone()
+    signs = _negative_zeros(schema)
+    hashed = f"coalesce(sum(hash({', '.join([*columns, *signs])})::HUGEINT), 0)"
+    row = connection.execute(f"SELECT count(*), {hashed}, {_counted(signs)} FROM {relation}").fetchone()
     assert row is not None  # noqa: S101  (an aggregate has one row)
     return Fingerprint(int(row[0]), int(row[1]), int(row[2]))
+
+
+def negative_zeros(connection: duckdb.DuckDBPyConnection, relation: str, schema: Schema) -> int:
+    """How many floats of such a relation are -0.0; where no column is one, nothing is read. Raises as `fingerprint`."""
+    if not (signs := _negative_zeros(schema)):
+        return 0
+    row = connection.execute(f"SELECT {_counted(signs)} FROM {relation}").fetchone()
+    assert row is not None  # noqa: S101  (an aggregate has one row)
+    return int(row[0])
+
+
+def _negative_zeros(schema: Schema) -> list[str]:
+    floats = [
+        position(number)
+        for number, field in enumerate(schema.fields)
+        if isinstance(field.field_type, FloatType | DoubleType)
+    ]
+    return [f"({column} = 0 AND signbit({column}))" for column in floats]
+
+
+def _counted(conditions: list[str]) -> str:
+    return " + ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions) or "0"

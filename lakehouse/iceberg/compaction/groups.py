@@ -1,6 +1,6 @@
 """Groups of files that become one: what is live of them now, and which cannot be compacted.
 
-Which files belong together is decided by the caller. How their rows are read is `sources.py`.
+Which files belong together is decided by the caller. How their rows are read is `reads/sources.py`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyiceberg.io.pyarrow import _read_all_delete_files
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
@@ -93,19 +90,3 @@ def stands(table: IcebergTable, name: TableName, group: Group) -> bool:
     """Whether main still has the group's files, and no other deletes on them. Raises BranchMissing, CatalogError."""
     with catalog_errors(f"planning to compact {name}"):
         return plan(table.metadata, table.io, MAIN, Paths(group.content)).content == group.content
-
-
-def hidden_rows(table: IcebergTable, name: TableName, group: Group) -> dict[str, pa.Array]:
-    """The positions (from 0, ascending, each once) of rows that delete files hide, by the path of the data file."""
-    tasks = [task for task in group.tasks if task.delete_files]
-    if not tasks:
-        return {}
-    with catalog_errors(f"reading the delete files of {name}"):
-        found = _read_all_delete_files(table.io, tasks)
-    hidden: dict[str, pa.Array] = {}
-    for task in tasks:
-        columns = found.get(task.file.file_path, [])
-        positions = pc.unique(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.int64()))
-        inside = pc.and_(pc.greater_equal(positions, 0), pc.less(positions, task.file.record_count))
-        hidden[str(task.file.file_path)] = positions.filter(inside)
-    return {path: positions for path, positions in hidden.items() if len(positions)}

@@ -19,10 +19,11 @@ from lakehouse.errors import CatalogError, CommitError, SchemaMismatch
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.compaction.encoders import Encoders
 from lakehouse.iceberg.compaction.fingerprint import Fingerprint, fingerprint
-from lakehouse.iceberg.compaction.groups import Group, hidden_rows, sort_out, stands
+from lakehouse.iceberg.compaction.groups import Group, sort_out, stands
 from lakehouse.iceberg.compaction.land import Rewritten, land, remove_files
 from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Phase
-from lakehouse.iceberg.compaction.sources import Sources
+from lakehouse.iceberg.deletes.hidden import hidden_rows
+from lakehouse.iceberg.reads.sources import Sources
 from lakehouse.iceberg.selection.plan import ManifestsRead
 from lakehouse.tables import TableName
 from lakehouse.tables.sql import literal
@@ -114,14 +115,14 @@ class Run:
     def _rewrite(self, number: int, group: Group) -> None:
         """Write a group anew, and prove it."""
         started = time.perf_counter()
-        hidden = hidden_rows(self._table, self._name, group)
+        hidden = hidden_rows(self._table, self._name, group.tasks)
         readable = self._sources.readable([of.file for of in group.touched])
         with self._sources.rows(group.tasks, hidden, by_duckdb=readable) as rows:
             before = fingerprint(self._connection, rows, self._table.schema())
         live = sum(int(of.file.record_count) for of in group.touched) - sum(map(len, hidden.values()))
         self._same(before, replace(before, rows=live), group, "its metadata and delete files")
         read = time.perf_counter()
-        by_duckdb = self._encoders.by_duckdb(group, before, readable=readable)
+        by_duckdb = self._encoders.by_duckdb(group, readable=readable, negative_zeros=before.negative_zeros)
         added: tuple[DataFile, ...] = ()
         if before.rows:
             added = self._encoders.copy(group, hidden) if by_duckdb else self._encoders.write(group)

@@ -18,6 +18,7 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.errors import SettingsError
 from lakehouse.iceberg.commits.progress import summary_of
+from lakehouse.iceberg.commits.sidecar import sidecars
 from lakehouse.iceberg.reads.manifests import files_in, manifests_in
 from lakehouse.storage.paths import normalise
 
@@ -32,7 +33,8 @@ class Unreachable:
 
     `data` are data and delete files; `lists` are manifest lists, whose bytes no metadata tells. Paths are spelled one
     way: a file that is named in two ways is one. A list or manifest that is not there any more has been deleted after
-    all that it names: nothing is left to find through it. Raises OSError when what is left cannot be read as a whole.
+    all that it names: nothing is left to find through it. Raises OSError when what is left cannot be read as a
+    whole, CatalogError when it is not told which file of deleted keys it needs.
     """
 
     def __init__(self, io: FileIO, before: Collection[TableMetadata], now: TableMetadata) -> None:
@@ -57,7 +59,7 @@ class Unreachable:
         self._spare_data(kept)
 
     def spare(self, now: TableMetadata) -> None:
-        """Keep whatever newer metadata names. Raises OSError when a list or manifest of it cannot be read."""
+        """Keep whatever newer metadata names. Raises what the class does."""
         self._spare_lists(now)
         self._spare_data(self._spare_manifests(now))
 
@@ -148,8 +150,11 @@ def _place(path: str) -> str:
 
 
 def _statistics(metadata: TableMetadata) -> Iterator[tuple[str, int]]:
+    """What snapshots name beside their manifests: statistics, and files of deleted keys."""
     for file in (*metadata.statistics, *metadata.partition_statistics):
         yield _place(file.statistics_path), file.file_size_in_bytes
+    for path, size in sidecars(metadata):
+        yield _place(path), size
 
 
 def _each(read: Callable[[_Asked], _Found], of: Iterable[_Asked]) -> Iterator[_Found]:

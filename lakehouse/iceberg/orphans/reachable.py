@@ -18,6 +18,7 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.errors import CatalogError, CommitConflict, LakehouseError
 from lakehouse.iceberg.commits.progress import summary_of
+from lakehouse.iceberg.commits.sidecar import sidecars
 from lakehouse.iceberg.expiry.unfinished import unfinished
 from lakehouse.iceberg.failures import catalog_errors
 from lakehouse.iceberg.reads.manifests import files_in, manifests_in
@@ -110,12 +111,13 @@ class Reachable:
 
 
 def _beside_snapshots(table: IcebergTable) -> Iterator[str]:
-    """The metadata file of now, those of its log and of an expiry that is to be resumed, and statistics."""
+    """The metadata file of now, those of its log and of an expiry to be resumed, statistics, and deleted keys."""
     metadata: TableMetadata = table.metadata
     yield table.metadata_location
     yield from (entry.metadata_file for entry in metadata.metadata_log)
     yield from unfinished(metadata).values()
     yield from (file.statistics_path for file in (*metadata.statistics, *metadata.partition_statistics))
+    yield from (path for path, _ in sidecars(metadata))
 
 
 def _manifests(io: FileIO, snapshot: Snapshot) -> dict[str, int]:

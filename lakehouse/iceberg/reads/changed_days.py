@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 
-from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
+from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestEntryStatus
+from pyiceberg.table.delete_file_index import _referenced_data_file_path
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.types import NestedField
 
@@ -45,8 +47,9 @@ def changed_days(state: State, above: int) -> ChangedDays:
     later, complete = _later(state, above)
     found: dict[date, int] = {}
     with catalog_errors(f"reading manifests of {state.name}"):
+        days = _Days(state, column)
         for file, number in _files(state, later, above):
-            for day in _days_in(state, column, file):
+            for day in days.of(file):
                 found[day] = max(number, found.get(day, 0))
     return ChangedDays(tuple(sorted(found)), complete, found)
 
@@ -58,20 +61,47 @@ def live_days(state: State) -> tuple[date, ...]:
     """
     column = window_column(state.name, state.metadata)
     found: set[date] = set()
+    days = _Days(state, column)
     with catalog_errors(f"reading manifests of {state.name}"):
         for manifest in state.snapshot.manifests(state.table.io) if state.snapshot else ():
             if manifest.content == ManifestContent.DATA:
                 for entry in entries_in(state.table.io, manifest):
-                    found.update(_days_in(state, column, entry.data_file))
+                    found.update(days.of(entry.data_file))
     return tuple(sorted(found))
 
 
-def _days_in(state: State, column: NestedField, file: DataFile) -> Iterator[date]:
-    days = days_of(state.metadata, column, file)
-    if days is None:
-        raise _untold(state, column, file)
-    if days != NO_DAY:
-        yield from (days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1))
+class _Days:
+    """The days that files hold, or that delete files are about, from metadata."""
+
+    def __init__(self, state: State, column: NestedField) -> None:
+        self._state = state
+        self._column = column
+
+    def of(self, file: DataFile) -> Iterator[date]:
+        """Those of one file. Raises QueryError when they are not told."""
+        days = days_of(self._state.metadata, self._column, file)
+        if (
+            days is None
+            and (about := _referenced_data_file_path(file)) is not None
+            and file.content != DataFileContent.DATA
+        ):
+            # One that is not live was removed, or has become a younger file: that tells of its days.
+            named = self._live.get(about)
+            days = NO_DAY if named is None else days_of(self._state.metadata, self._column, named)
+        if days is None:
+            raise _untold(self._state, self._column, file)
+        if days != NO_DAY:
+            yield from (days[0] + timedelta(days=number) for number in range((days[1] - days[0]).days + 1))
+
+    @cached_property
+    def _live(self) -> dict[str, DataFile]:
+        state = self._state
+        return {
+            entry.data_file.file_path: entry.data_file
+            for manifest in (state.snapshot.manifests(state.table.io) if state.snapshot else ())
+            if manifest.content == ManifestContent.DATA
+            for entry in entries_in(state.table.io, manifest)
+        }
 
 
 def _later(state: State, above: int) -> tuple[list[Snapshot], bool]:

@@ -11,6 +11,7 @@ from pyiceberg.manifest import DataFileContent
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from lakehouse.iceberg.commits.content import content_at, contents
 from lakehouse.iceberg.commits.progress import RUN_KEY, head_of, history, summary_of
 from lakehouse.iceberg.reads.manifests import entries_in
 
@@ -21,7 +22,8 @@ _TOTALS = ("total-records", "total-data-files", "total-files-size")
 class SnapshotInfo:
     """One snapshot. `committed_at` in UTC; `run_key` is None where another program wrote it.
 
-    `sequence_number` orders the commits of a table over all its branches.
+    `sequence_number` orders the commits of a table over all its branches. `content_id`: the snapshot whose rows it
+    holds, itself unless it changed none; None where nobody can tell any more.
     """
 
     id: int
@@ -31,6 +33,7 @@ class SnapshotInfo:
     operation: str
     run_key: str | None
     summary: Mapping[str, str]
+    content_id: int | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,13 @@ class TableStats:
 
 def snapshots_of(metadata: TableMetadata, branch: str) -> tuple[SnapshotInfo, ...]:
     """The history of a branch, newest first. Raises BranchMissing."""
-    return tuple(snapshot_info(snapshot) for snapshot in history(metadata, head_of(metadata, branch)))
+    return history_of(metadata, head_of(metadata, branch))
+
+
+def history_of(metadata: TableMetadata, head: Snapshot | None) -> tuple[SnapshotInfo, ...]:
+    """What a head was built on, newest first, itself included."""
+    rows_of = contents(metadata, head)
+    return tuple(_info(snapshot, rows_of[snapshot.snapshot_id]) for snapshot in history(metadata, head))
 
 
 def stats_of(metadata: TableMetadata, io: FileIO, branch: str) -> TableStats:
@@ -78,8 +87,12 @@ def _counted(head: Snapshot, io: FileIO) -> tuple[int, int, int]:
     return sum(file.record_count for file in files), len(files), sum(file.file_size_in_bytes for file in files)
 
 
-def snapshot_info(snapshot: Snapshot) -> SnapshotInfo:
-    """What a snapshot says about itself."""
+def snapshot_info(metadata: TableMetadata, snapshot: Snapshot) -> SnapshotInfo:
+    """What is told of a snapshot."""
+    return _info(snapshot, content_at(metadata, snapshot))
+
+
+def _info(snapshot: Snapshot, content_id: int | None) -> SnapshotInfo:
     summary = summary_of(snapshot)
     return SnapshotInfo(
         id=snapshot.snapshot_id,
@@ -89,6 +102,7 @@ def snapshot_info(snapshot: Snapshot) -> SnapshotInfo:
         operation=snapshot.summary.operation.value if snapshot.summary else "unknown",
         run_key=summary.get(RUN_KEY),
         summary=summary,
+        content_id=content_id,
     )
 
 

@@ -16,6 +16,7 @@ from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate
 from lakehouse.errors import CommitConflict
 from lakehouse.iceberg.commits.outcome import Commit, describe, merged, nothing_new
 from lakehouse.iceberg.commits.progress import MAIN, floor_properties, progress_at
+from lakehouse.iceberg.commits.sidecar import TOMBSTONES, sidecar_at
 from lakehouse.iceberg.refs.branch import discard, refuse_main
 from lakehouse.iceberg.refs.rebase import conflict, rebase
 from lakehouse.iceberg.refs.staged import Staged, staged
@@ -86,6 +87,8 @@ def _forward(table: IcebergTable, name: TableName, branch: str, audited: int) ->
             return None
         done[0] = _publication(name, beside)
         floor = floor_properties(progress_at(metadata, beside.head))
+        if (tombstones := sidecar_at(metadata, beside.head)) is not None:
+            floor[TOMBSTONES] = tombstones
         updates: list[TableUpdate] = [branch_at(MAIN, audited)]
         if floor:
             updates.append(SetPropertiesUpdate(updates=floor))

@@ -22,6 +22,8 @@ from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import Commit, nothing_new
 from lakehouse.iceberg.commits.produce import Change
 from lakehouse.iceberg.commits.progress import MAIN, Progress, head_of, progress_at, summary_of
+from lakehouse.iceberg.commits.sidecar import TOMBSTONES
+from lakehouse.iceberg.merge.tombstones_joined import Joined
 from lakehouse.iceberg.refs.branch import discard, refuse_main
 from lakehouse.iceberg.refs.rebase import conflict, moved_by, replay, says_something
 from lakehouse.iceberg.refs.staged import PUBLISHED, Staged, files_at, hides_rows, rows_in, staged
@@ -92,7 +94,7 @@ class _Work:
         onto: str,
     ) -> None:
         self._table, self._name, self._branch, self._windows, self._onto = table, name, branch, windows, onto
-        self._head_id = beside.head.snapshot_id
+        self._head_id, self._fork = beside.head.snapshot_id, beside.fork
         before, after = self._before, self._after = files_at(beside.fork, table.io), files_at(beside.head, table.io)
         self._column = window_column(name, table.metadata)
         self._days = {day for window in windows for day in window.days}
@@ -105,8 +107,18 @@ class _Work:
         took, brought = self._change(metadata)
         head = head_of(metadata, self._onto)
         there = progress_at(metadata, head)
-        if not took and not brought and all(there.get(scope) == position for scope, position in said.progress.items()):
+        moved = any(there.get(scope) != position for scope, position in said.progress.items())
+        joined = Joined(self._table, self._name, self._onto, self._branch, self._fork)
+        if not took and not brought and not moved and joined.entry is None:
             return nothing_new(self._name, self._onto, head, already_done=True)
+        try:
+            return self._commit(took, brought, said, joined)
+        except CommitError:
+            joined.remove()
+            raise
+
+    def _commit(self, took: Files, brought: Files, said: Said, joined: Joined) -> Commit:
+        metadata = self._table.metadata
         days = {"branch": self._branch, "windows": [[str(window.start), str(window.end)] for window in self._windows]}
         # No run key, and no progress but what is said: both tell that a run is done, and of this one only some days
         # are. A retry must find the run undone, and a load must not begin behind rows that are not there.
@@ -116,8 +128,8 @@ class _Work:
             self._onto,
             said.progress,
             said.expected,
-            {**said.summary, PUBLISHED: json.dumps(days)},
-            check_days=lambda now: self._still(now, took, brought),
+            {**said.summary, PUBLISHED: json.dumps(days), **({TOMBSTONES: joined.entry} if joined.entry else {})},
+            check_days=lambda now: self._still(now, took, brought, joined),
         )
         files = sorted(brought, key=lambda file: file.file_path)
         # The branch is asserted too: of one that is dropped in this moment an expiry deletes the files.
@@ -159,7 +171,7 @@ class _Work:
             brought |= wanted - then
         return frozenset(took), frozenset(brought)
 
-    def _still(self, metadata: TableMetadata, took: Files, brought: Files) -> None:
+    def _still(self, metadata: TableMetadata, took: Files, brought: Files, joined: Joined) -> None:
         head = head_of(metadata, self._branch)
         if head is None or head.snapshot_id != self._head_id:
             raise CommitConflict(
@@ -171,6 +183,11 @@ class _Work:
         if self._change(metadata) != (took, brought):
             raise CommitConflict(
                 f"somebody else published windows of branch {self._branch!r} of {self._name}", remedy="Run again."
+            )
+        if not joined.unchanged(metadata):
+            raise CommitConflict(
+                f"somebody else deleted keys of {self._name} on {self._onto!r}",
+                remedy="Nothing was published. Run again.",
             )
 
     def _by_day(self, files: Iterable[DataFile]) -> dict[date, Files]:

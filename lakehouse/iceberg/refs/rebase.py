@@ -19,6 +19,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.errors import BranchMissing, CatalogError, CommitConflict, Fenced, PublishConflict, RunKeyTooOld
 from lakehouse.iceberg.commits.commit import commit_append
+from lakehouse.iceberg.commits.content import CONTENT
 from lakehouse.iceberg.commits.intent import Intent
 from lakehouse.iceberg.commits.outcome import Commit, merged, nothing_new
 from lakehouse.iceberg.commits.past_progress import progress_as_of
@@ -32,6 +33,7 @@ from lakehouse.iceberg.commits.progress import (
     history,
     summary_of,
 )
+from lakehouse.iceberg.commits.sidecar import TOMBSTONES, sidecar_at
 from lakehouse.iceberg.reads.manifests import entries_in
 from lakehouse.iceberg.refs.branch import SCRATCH, age_of, create_branch, discard, refuse_main
 from lakehouse.iceberg.refs.staged import Staged, added_by, staged
@@ -43,7 +45,7 @@ _log = structlog.get_logger(__name__)
 SOURCE = "source-snapshot-id"
 """The key that Iceberg's Java library gives to a cherry-picked snapshot: which one it was made from."""
 _SCRATCH_AGE = timedelta(days=1)
-_OWN_KEYS = {FORMAT, PROGRESS, RUN_KEY}
+_OWN_KEYS = {CONTENT, FORMAT, PROGRESS, RUN_KEY, TOMBSTONES}
 
 Work = Sequence[tuple[Snapshot, Sequence[DataFile]]]
 """Snapshots of a branch, each with the data files that it added."""
@@ -69,7 +71,7 @@ def rebase(
         raise conflict(name, branch, expected=f"its head at {audited}", found=f"{beside.head.snapshot_id}, unaudited")
     if beside.is_next or beside.is_on_main:
         return nothing_new(name, branch, beside.head)
-    _check(beside, name, branch)
+    _check(table.metadata, beside, name, branch)
     with _there(table, name, branch):
         # Oldest first. Should the branch go from here on, the swap at the end tells.
         work = [(past, added_by(past, table.io)) for past in reversed(beside.ahead)]
@@ -132,12 +134,21 @@ def moved_by(metadata: TableMetadata, snapshot: Snapshot) -> frozenset[str]:
 
 def _moved(metadata: TableMetadata, snapshot: Snapshot) -> tuple[Progress, Progress]:
     """Progress below a snapshot, and the positions that it moved."""
-    parent = next((past for past in history(metadata, snapshot) if past.snapshot_id != snapshot.snapshot_id), None)
-    before, then = progress_as_of(metadata, parent), progress_as_of(metadata, snapshot)
+    before, then = progress_as_of(metadata, _below(metadata, snapshot)), progress_as_of(metadata, snapshot)
     return before, {scope: position for scope, position in then.items() if before.get(scope) != position}
 
 
-def _check(beside: Staged, name: TableName, branch: str) -> None:
+def _moved_tombstones(metadata: TableMetadata, snapshot: Snapshot) -> bool:
+    """Whether a snapshot names other deleted keys than the one that it was built on."""
+    return sidecar_at(metadata, snapshot) != sidecar_at(metadata, _below(metadata, snapshot))
+
+
+def _below(metadata: TableMetadata, snapshot: Snapshot) -> Snapshot | None:
+    """What a snapshot was built on, if it is kept."""
+    return next((past for past in history(metadata, snapshot) if past.snapshot_id != snapshot.snapshot_id), None)
+
+
+def _check(metadata: TableMetadata, beside: Staged, name: TableName, branch: str) -> None:
     if beside.fork is None:
         found = "a branch whose beginning has expired"
     elif not beside.ahead:
@@ -147,6 +158,8 @@ def _check(beside: Staged, name: TableName, branch: str) -> None:
     elif beside.partly_published:
         # Its files would come to main a second time.
         found = "a branch of which windows were published already"
+    elif any(_moved_tombstones(metadata, past) for past in beside.ahead):
+        found = "a branch that remembers deleted keys of its own"
     else:
         return
     raise conflict(name, branch, expected="a branch of appends, to be put on top of main", found=found)

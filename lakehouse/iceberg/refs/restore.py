@@ -20,6 +20,7 @@ from lakehouse.iceberg.catalogs.safe import SafeCatalog
 from lakehouse.iceberg.commits.outcome import Commit, describe, merged, nothing_new
 from lakehouse.iceberg.commits.past_progress import progress_as_of
 from lakehouse.iceberg.commits.progress import FLOOR, MAIN, RUN_KEY, Progress, floor_properties, history, summary_of
+from lakehouse.iceberg.commits.sidecar import NONE, TOMBSTONES, sidecar_at
 from lakehouse.iceberg.refs.at import At, snapshot_at
 from lakehouse.iceberg.refs.staged import files_at, rows_in
 from lakehouse.iceberg.refs.swap import Swap, branch_at, stands_at, swap
@@ -113,7 +114,7 @@ def restore(table: IcebergTable, name: TableName, plan: RestorePlan) -> Commit:
         _refuse_moved(metadata, plan)
         required: list[TableRequirement] = [stands_at(MAIN, plan.from_id)]
         updates: list[TableUpdate] = [branch_at(MAIN, plan.to_id)]
-        floor = floor_properties(plan.progress_after)
+        floor = {**floor_properties(plan.progress_after), **_tombstones(metadata, plan.to_id)}
         if floor:
             updates.append(SetPropertiesUpdate(updates=floor))
         gone = sorted(key for key in metadata.properties if key.startswith(FLOOR) and key not in floor)
@@ -192,6 +193,13 @@ def _refuse_moved(metadata: TableMetadata, plan: RestorePlan) -> None:
             found=f"main at {_head_id(metadata)}",
             remedy="Nothing was restored. Plan again.",
         )
+
+
+def _tombstones(metadata: TableMetadata, to_id: int) -> dict[str, str]:
+    """The property that names the deleted keys of then; as it is, where no snapshot tells them any more."""
+    if TOMBSTONES not in metadata.properties:
+        return {}
+    return {TOMBSTONES: sidecar_at(metadata, metadata.snapshot_by_id(to_id)) or NONE}
 
 
 def _head_id(metadata: TableMetadata) -> int | None:

@@ -14,7 +14,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from lakehouse.errors import BranchMissing
-from lakehouse.iceberg.commits.outcome import PROOF
+from lakehouse.iceberg.commits.outcome import MERGE, PROOF
 from lakehouse.iceberg.commits.progress import head_of, history, summary_of
 from lakehouse.iceberg.reads.manifests import entries_in
 from lakehouse.tables import TableName
@@ -55,8 +55,10 @@ class Staged:
 
     @property
     def appends_only(self) -> bool:
-        """Whether the branch added files and took none away."""
-        return all(_operation(snapshot) is Operation.APPEND for snapshot in self.ahead)
+        """Whether the branch added files and took none away. Not by a merge: main may have got a key of it since."""
+        return all(
+            _operation(snapshot) is Operation.APPEND and MERGE not in summary_of(snapshot) for snapshot in self.ahead
+        )
 
     @property
     def partly_published(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from datetime import timedelta
 
 import structlog
@@ -26,6 +27,7 @@ from pyiceberg.table.update import (
 )
 
 from lakehouse.errors import SchemaMismatch
+from lakehouse.iceberg.commits.commit import NOTHING, Beside
 from lakehouse.iceberg.commits.progress import FORMAT, FORMAT_VERSION
 from lakehouse.iceberg.schemas.wanted import Wanted, wanted
 from lakehouse.iceberg.selection.window import BUSINESS_DAY, WINDOW_COLUMN
@@ -75,8 +77,28 @@ def evolve(existing: IcebergTable, table: Table) -> bool:
     Raises SchemaMismatch when the contract contradicts the table, or the table is frozen; ContractError;
     CommitFailedException when another commit came between.
     """
-    want = wanted(existing.metadata, table)
-    differences = _differences(existing.metadata, want)
+    with existing.transaction() as transaction:
+        return _follow(transaction, table)
+
+
+def following(existing: IcebergTable, table: Table) -> tuple[IcebergTable, Beside]:
+    """A table as it is once it follows its contract, and what a commit has to swap beside its rows for that.
+
+    Raises what `evolve` does, but for CommitFailedException: nothing is asked of the catalog.
+    """
+    transaction = existing.transaction()
+    if not _follow(transaction, table):
+        return existing, NOTHING
+    after = copy(existing)
+    after.metadata = transaction.table_metadata
+    return after, (transaction._requirements, transaction._updates)  # noqa: SLF001  (they are swapped with a snapshot)
+
+
+def _follow(transaction: Transaction, table: Table) -> bool:
+    """Stage what brings a table to its contract, if there is anything to do."""
+    metadata = transaction.table_metadata
+    want = wanted(metadata, table)
+    differences = _differences(metadata, want)
     if differences and table.evolution is Evolution.FREEZE:
         raise SchemaMismatch(
             f"{table.name} is frozen, and is not what its contract says",
@@ -85,15 +107,14 @@ def evolve(existing: IcebergTable, table: Table) -> bool:
             remedy="Put the contract back, or let the table follow it: the customProperty `evolution: evolve`.",
         )
     properties = {**properties_of(table), RETIRED: json.dumps(want.retired)}
-    changed, stale = _changed_properties(existing.properties, properties)
+    changed, stale = _changed_properties(metadata.properties, properties)
     if not differences and not changed and not stale:
         return False
-    with existing.transaction() as transaction:
-        _stage(transaction, want)
-        if changed:
-            transaction.set_properties(changed)
-        if stale:
-            transaction.remove_properties(*stale)
+    _stage(transaction, want)
+    if changed:
+        transaction.set_properties(changed)
+    if stale:
+        transaction.remove_properties(*stale)
     _log.info("table follows its contract", table=str(table.name), changes=differences)
     return True
 

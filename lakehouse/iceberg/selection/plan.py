@@ -123,14 +123,14 @@ def plan(
         if found:
             kept[path] = entries
             touched += [hiding.of(entry) for entry in found]
-    return Plan(tuple(touched), kept, deletes, *count(data))
+    return Plan(tuple(touched), kept, deletes, *count(data, ManifestContent.DATA))
 
 
-def count(manifests: Iterable[ManifestFile]) -> tuple[int, int]:
-    """Live data files and their rows, from what a manifest list says about its manifests."""
-    data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
-    files = sum((manifest.added_files_count or 0) + (manifest.existing_files_count or 0) for manifest in data)
-    rows = sum((manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0) for manifest in data)
+def count(manifests: Iterable[ManifestFile], content: ManifestContent) -> tuple[int, int]:
+    """Live files of a kind and their rows, from what a manifest list says about its manifests."""
+    those = [manifest for manifest in manifests if manifest.content == content]
+    files = sum((manifest.added_files_count or 0) + (manifest.existing_files_count or 0) for manifest in those)
+    rows = sum((manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0) for manifest in those)
     return files, rows
 
 

@@ -1,4 +1,4 @@
--- Current state: the latest version of each customer.
+-- Current state: the latest version of each customer, of those that anything was loaded about since.
 select
     customer_id,
     name,
@@ -11,4 +11,5 @@ select
     created_at,
     updated_at
 from {{ ref('stg_customers') }}
-qualify row_number() over (partition by customer_id order by updated_at desc) = 1
+where {{ in_changes('customer_id', source('bronze', 'customers')) }}
+qualify row_number() over (partition by customer_id order by updated_at desc, _extracted_at desc) = 1

@@ -1,4 +1,4 @@
--- Every version of every customer, each once: a version that was loaded twice counts as one.
+-- Every version of every customer, as often as it was loaded.
 select
     customer_id,
     name,
@@ -9,6 +9,6 @@ select
     country,
     tier,
     created_at,
-    updated_at
+    updated_at,
+    _extracted_at
 from {{ source('bronze', 'customers') }}
-qualify row_number() over (partition by customer_id, updated_at order by _extracted_at desc) = 1

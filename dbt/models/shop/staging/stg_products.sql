@@ -1,10 +1,10 @@
--- Every version of every product, each once: a version that was loaded twice counts as one.
+-- Every version of every product, as often as it was loaded.
 select
     product_id,
     name,
     category,
     price,
     created_at,
-    updated_at
+    updated_at,
+    _extracted_at
 from {{ source('bronze', 'products') }}
-qualify row_number() over (partition by product_id, updated_at order by _extracted_at desc) = 1

@@ -1,0 +1,1 @@
+"""Delete files: which rows of data files they hide, and writing new ones."""
