@@ -19,8 +19,8 @@ from lakehouse.orchestration.home import child_environment, open_instance, prepa
 from lakehouse.orchestration.project import definitions
 from lakehouse.orchestration.runs import run_tables
 from lakehouse.settings import S3, Dagster, FilesSource, Settings
-from lakehouse.storage import S3Store
 from lakehouse.storage.open import open_store, s3_client
+from lakehouse.storage.s3 import S3Store
 from lakehouse.tables import Layer, TableName
 
 if TYPE_CHECKING:

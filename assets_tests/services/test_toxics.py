@@ -11,7 +11,7 @@ import pytest
 
 from lakehouse.errors import ServiceError
 from lakehouse.services.ports import free_port
-from lakehouse.services.servers import Toxiproxy
+from lakehouse.services.servers.toxics import Toxiproxy
 from lakehouse.services.status import Status
 
 BODY = b"0123456789" * 100_000

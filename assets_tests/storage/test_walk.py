@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from lakehouse.errors import SourceRefused, SourceUnreachable
 from lakehouse.settings import S3, Settings
-from lakehouse.storage import Deleted, FolderStore, S3Store, Store
+from lakehouse.storage import Deleted, FolderStore, Store
 from lakehouse.storage.open import s3_client
+from lakehouse.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

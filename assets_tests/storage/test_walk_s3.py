@@ -14,8 +14,9 @@ from pyarrow.fs import S3FileSystem
 
 from lakehouse.errors import SourceRefused, SourceUnreachable
 from lakehouse.settings import S3, Settings
-from lakehouse.storage import Deleted, S3Store
+from lakehouse.storage import Deleted
 from lakehouse.storage.open import s3_client
+from lakehouse.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-import boto3
 import duckdb
 import structlog
 
@@ -124,6 +123,8 @@ def _extension(name: str) -> Path:
 
 def _secret(s3: S3) -> str:
     """CREATE SECRET for the settings' keys, or for those that boto3's own chain finds now."""
+    import boto3  # noqa: PLC0415  (half a second, which only those on S3 pay)
+
     if s3.access_key is not None and s3.secret_key is not None:
         key, secret, token = s3.access_key.get_secret_value(), s3.secret_key.get_secret_value(), None
     elif (found := boto3.Session().get_credentials()) is not None:

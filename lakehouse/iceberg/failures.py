@@ -6,12 +6,12 @@ Conflicts between writers are decided where they arise (`commit.py`, `branch.py`
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydantic import ValidationError
 from pyiceberg.exceptions import NoSuchTableError, RESTError
-from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from lakehouse.errors import CatalogError, LakehouseError, StateError, TableMissing
@@ -41,14 +41,11 @@ def catalog_errors(doing: str) -> Iterator[None]:
         raise TableMissing(
             f"the table is not there when {doing}", found=str(error), remedy="Load or build it first."
         ) from None
-    except (SQLAlchemyError, RequestException, RESTError, ValidationError) as error:
-        # A RequestException is an OSError too, and never the warehouse's: that is read through Arrow.
-        raise CatalogError(
-            f"the catalog failed while {doing}",
-            found=reason_of(error),
-            remedy="Check that the catalog runs, and run again: what landed is recognised by its run key.",
-        ) from error
+    except (SQLAlchemyError, RESTError, ValidationError) as error:
+        raise _catalog_failed(doing, error) from error
     except OSError as error:
+        if _of_requests(error):
+            raise _catalog_failed(doing, error) from error
         said = _UNWRITABLE.get(error.errno or 0)
         if said is None:
             raise CatalogError(
@@ -57,6 +54,21 @@ def catalog_errors(doing: str) -> Iterator[None]:
         raise StateError(
             f"{said} while {doing}", found=str(error), remedy="Make room or mend the rights, then run again."
         ) from error
+
+
+def _catalog_failed(doing: str, error: Exception) -> CatalogError:
+    return CatalogError(
+        f"the catalog failed while {doing}",
+        found=reason_of(error),
+        remedy="Check that the catalog runs, and run again: what landed is recognised by its run key.",
+    )
+
+
+def _of_requests(error: OSError) -> bool:
+    """Whether a REST catalog's HTTP client raised it: never the warehouse, which is read through Arrow."""
+    # Whoever has such a catalog has imported the client; nobody else need wait for it.
+    client = sys.modules.get("requests")
+    return client is not None and isinstance(error, client.RequestException)
 
 
 def unreachable(error: Exception) -> CatalogError:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from lakehouse.errors import SettingsError, SourceUnreachable
 from lakehouse.services import process
-from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.services.s3_server import EmbeddedS3, bucket_names
 from lakehouse.services.servers import cache_folder
 from lakehouse.services.status import ServiceSpec, Status
 from lakehouse.settings import S3, FilesSource, HttpSource, PostgresSource, Settings
+
+if TYPE_CHECKING:
+    from lakehouse.services.postgres import EmbeddedPostgres
 
 _EMBEDDED = "embedded://"
 _S3 = "s3"
@@ -24,6 +27,8 @@ _S3 = "s3"
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
     """The PostgreSQL that this project runs itself; nothing is started."""
+    from lakehouse.services.postgres import EmbeddedPostgres  # noqa: PLC0415  (its driver, for those who have one)
+
     return EmbeddedPostgres(settings.state / "postgres")
 
 

@@ -9,8 +9,6 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
-
 _LOOPBACK = "127.0.0.1"
 _LISTENING = "0A"
 _SECONDS = 2.0
@@ -42,6 +40,8 @@ def answers(port: int, health: str | None = None) -> bool:
         except OSError:
             return False
         return True
+    import httpx  # noqa: PLC0415  (for this question alone)
+
     try:
         # A proxy of the environment has no business on loopback.
         answer = httpx.get(f"http://{_LOOPBACK}:{port}{health}", timeout=_SECONDS, trust_env=False)

@@ -9,10 +9,11 @@ from lakehouse.services.endpoints import s3_endpoint
 from lakehouse.settings import Settings
 from lakehouse.storage.folder import FolderStore
 from lakehouse.storage.paths import from_uri, is_s3, local_path
-from lakehouse.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from lakehouse.storage.s3 import S3Store
 
 
 def open_store(settings: Settings, root: str, client: S3Client | None = None) -> FolderStore | S3Store:
@@ -24,7 +25,11 @@ def open_store(settings: Settings, root: str, client: S3Client | None = None) ->
     if "://" not in root:
         return FolderStore(settings.state / root)
     place = from_uri(root)
-    return S3Store(client or s3_client(settings), place) if is_s3(place) else FolderStore(local_path(place))
+    if not is_s3(place):
+        return FolderStore(local_path(place))
+    from lakehouse.storage.s3 import S3Store  # noqa: PLC0415  (botocore, which only those on S3 need)
+
+    return S3Store(client or s3_client(settings), place)
 
 
 def s3_client(settings: Settings) -> S3Client:

@@ -19,7 +19,7 @@ import pytest
 from lakehouse.errors import CatalogError
 from lakehouse.iceberg import Lake
 from lakehouse.services.postgres import EmbeddedPostgres
-from lakehouse.services.servers import Toxiproxy
+from lakehouse.services.servers.toxics import Toxiproxy
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:

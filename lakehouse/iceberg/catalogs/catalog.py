@@ -5,25 +5,26 @@ The catalogs are `sql_catalog.py` and `rest_catalog.py`; a further one (Glue) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from lakehouse.iceberg.catalogs import files
-from lakehouse.iceberg.catalogs.rest_catalog import open_rest
 from lakehouse.iceberg.catalogs.safe import SafeCatalog
-from lakehouse.iceberg.catalogs.sql_catalog import open_sql
 from lakehouse.services.endpoints import s3_endpoint
 from lakehouse.settings import Settings
 from lakehouse.storage.paths import from_uri, is_s3
 
 _CONNECT_S = 5.0
-_BY_SCHEME: Mapping[str, Callable[[Settings, dict[str, str]], SafeCatalog]] = {"http": open_rest, "https": open_rest}
-"""Every other scheme is a database's."""
 
 
 def open_catalog(settings: Settings) -> SafeCatalog:
     """The catalog of the settings. Raises CatalogError when it does not answer."""
     scheme = settings.catalog.uri.get_secret_value().partition("://")[0].lower()
-    return _BY_SCHEME.get(scheme, open_sql)(settings, _file_properties(settings))
+    # Each kind's libraries take a tenth of a second and more to import, which only those who have it pay.
+    if scheme in {"http", "https"}:
+        from lakehouse.iceberg.catalogs.rest_catalog import open_rest  # noqa: PLC0415
+
+        return open_rest(settings, _file_properties(settings))
+    from lakehouse.iceberg.catalogs.sql_catalog import open_sql  # noqa: PLC0415
+
+    return open_sql(settings, _file_properties(settings))
 
 
 def _file_properties(settings: Settings) -> dict[str, str]:

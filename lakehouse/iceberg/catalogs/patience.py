@@ -10,11 +10,13 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
+
+if TYPE_CHECKING:
+    import psycopg
 
 _CONNECT_S = 5
 _GUARD = "lakehouse.guard"
@@ -37,6 +39,9 @@ def limit_waiting(engine: Engine, seconds: float) -> None:
     A connection is tried before it is used, within the same time, and replaced when it is dead. What was cut fails with
     SQLAlchemy's OperationalError.
     """
+    if engine.dialect.driver != "psycopg":
+        return
+    import psycopg  # noqa: PLC0415  (SQLite needs no driver of PostgreSQL)
 
     def lend(connection: psycopg.Connection[Any], record: Any, _proxy: object) -> None:  # noqa: ANN401  (SQLAlchemy's own)
         guard = _Guard.over(connection, seconds)
@@ -54,9 +59,8 @@ def limit_waiting(engine: Engine, seconds: float) -> None:
         if guard is not None:
             guard.release()
 
-    if engine.dialect.driver == "psycopg":
-        event.listen(engine, "checkout", lend)
-        event.listen(engine, "checkin", take_back)
+    event.listen(engine, "checkout", lend)
+    event.listen(engine, "checkin", take_back)
 
 
 @dataclass(frozen=True)

@@ -45,18 +45,16 @@ SoFar = Callable[[Compaction], None]
 
 @contextmanager
 def prepared(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A cursor with the settings that this work needs; they are the whole database's, so they are put back."""
+    """A cursor with the settings that this work needs.
+
+    They are the whole database's and stay: put back, they would change under another cursor that still needs them.
+    """
     with connection.cursor() as cursor:
         # Those of S3 are there where its extension is.
-        known = f"SELECT name, value FROM duckdb_settings() WHERE name IN ({', '.join(map(literal, _SETTINGS))})"
-        before: dict[str, str] = dict(cursor.execute(known).fetchall())
-        try:
-            for name in before:
-                cursor.execute(f"SET {name} = '{_SETTINGS[name]}'")
-            yield cursor
-        finally:
-            for name, value in before.items():
-                cursor.execute(f"SET {name} = '{value}'")
+        known = f"SELECT name FROM duckdb_settings() WHERE name IN ({', '.join(map(literal, _SETTINGS))})"
+        for (name,) in cursor.execute(known).fetchall():
+            cursor.execute(f"SET {name} = '{_SETTINGS[name]}'")
+        yield cursor
 
 
 class Run:

@@ -1,7 +1,7 @@
 """Servers of others, pinned, built and run on loopback: MinIO, VersityGW, Iceberg's REST catalog, Toxiproxy.
 
 What belongs here: getting them, and the `ServiceSpec` that starts each (`process.start`). What does not: who uses them,
-and the addresses of a project (`services/endpoints.py`).
+and the addresses of a project (`services/endpoints.py`). Toxiproxy's client is `toxics.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from lakehouse.errors import ServiceError
 from lakehouse.services.servers import minio, versitygw
 from lakehouse.services.servers.install import cache_folder, install, installed
 from lakehouse.services.servers.rest_catalog import rest_catalog_spec
-from lakehouse.services.servers.toxics import Toxiproxy
 from lakehouse.services.servers.toxiproxy import toxiproxy_spec
 from lakehouse.services.servers.versions import ServerKind
 from lakehouse.services.status import ServiceSpec
@@ -22,7 +21,6 @@ from lakehouse.services.status import ServiceSpec
 __all__ = [
     "S3_KINDS",
     "ServerKind",
-    "Toxiproxy",
     "cache_folder",
     "install",
     "installed",
