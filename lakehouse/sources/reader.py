@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from lakehouse.tables import Position
+from lakehouse.tables import Position, Window
 
 MAX_PAYLOAD = 64 * 1024
 """The most bytes of one broken record that are kept."""
@@ -44,12 +44,14 @@ class Chunk:
     `rows` has the source's columns by name, as text or typed. `source` holds the coordinates: one for all rows, or one
     string per row. A column `_source_version`, if there is one, is stored as such. `payload` is the original text of
     each row, where the source has one: it is what a rejected row is kept as; without it, that is the row as JSON.
+    `extra` is for each row the JSON object of what the source has and the contract does not name, NULL for nothing.
     """
 
     rows: pa.Table
     source: pa.ChunkedArray | str
     broken: tuple[Broken, ...] = ()
     payload: pa.ChunkedArray | None = None
+    extra: pa.ChunkedArray | None = None
 
     def coordinate(self, row: int) -> str:
         """Where a row of this chunk came from."""
@@ -98,4 +100,16 @@ class SourceReader(Protocol):
 
     def columns(self) -> tuple[SourceColumn, ...]:
         """What the source offers: from its catalogue, or from a sample where it has none."""
+        ...
+
+
+@runtime_checkable
+class RangeReader(SourceReader, Protocol):
+    """A source that can be asked for days again, whatever was read of it before."""
+
+    def between(self, window: Window) -> Extract | None:
+        """What the source has of these days (UTC, by its watermark or its files' days), or None.
+
+        Its `reached` counts for nothing: a window that is read again moves no progress.
+        """
         ...
