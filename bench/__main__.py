@@ -6,7 +6,8 @@ import runpy
 import sys
 from pathlib import Path
 
-_NOT_BENCHMARKS = {"__init__", "__main__", "plot", "proxy", "quality_pandas", "report", "windows_tables"}
+_NOT_BENCHMARKS = {"__init__", "__main__", "plot", "proxy", "quality_pandas", "relay", "report", "windows_tables"}
+_NOT_BENCHMARKS |= {"environment", "ingest_dlt", "ingest_steps", "ingest_tables"}
 _NOT_BENCHMARKS |= {"merge_rows", "merge_spark", "merge_steps"}
 _PEERS = {"spark", "spark_home", "spark_jdbc", "spark_session", "spark_statements"}
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import environment
 from lakehouse.errors import ServiceError
-from lakehouse.services.processes import locked, run
+from lakehouse.services.processes import locked
 from lakehouse.services.servers.tools import tool, use
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,6 @@ _CACHE = _ROOT / ".cache" / "spark"
 _JARS_CHECKSUM = "d007bcbe7f525581e93b056e1e407c059350cf7dfad432dd2f0546dcbd2f92ee"
 """SHA-256 over the lines of `sha256sum *.jar`."""
 _UNFINISHED = ".unfinished-"
-_TAIL_LINES = 20
 
 
 class SparkHome:
@@ -74,7 +73,7 @@ def _install(say: Callable[[str], None]) -> SparkHome:
     try:
         _jars(fresh / "jars")
         # An environment knows its own place, so it is made there; the jars come last and say that all is whole.
-        _environment(folder / "venv")
+        environment.make(folder / "venv", _LOCK, build_lock=_BUILD_LOCK)
         (fresh / "jars").rename(folder / "jars")
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -97,26 +96,7 @@ def _jars(into: Path) -> None:
         )
 
 
-def _environment(folder: Path) -> None:
-    _uv("venv", "--python", sys.executable, folder)
-    locks = ("--require-hashes", "--build-constraints", _BUILD_LOCK, "-r", _LOCK)
-    _uv("pip", "install", "--python", folder / "bin" / "python", *locks)
-
-
-def _uv(*words: str | Path) -> None:
-    done = run([sys.executable, "-m", "uv", "--quiet", *words])
-    if done.returncode != 0:
-        raise ServiceError(
-            f"making the environment of Spark failed: uv ended with {done.returncode}",
-            found="\n".join(done.stdout.splitlines()[-_TAIL_LINES:]) or "no word from it",
-            remedy="Check the network, and try again.",
-        )
-
-
 def _folder() -> Path:
     """By version: other pins, or another Python, are another installation."""
-    digest = hashlib.sha256(sys.version.encode())
-    for file in (_POM, _LOCK, _BUILD_LOCK):
-        digest.update(file.read_bytes())
-    version = next(line for line in _LOCK.read_text(encoding="utf-8").split() if line.startswith("pyspark=="))
-    return _CACHE / f"{version.removeprefix('pyspark==')}-{digest.hexdigest()[:8]}"
+    spark = next(line for line in _LOCK.read_text(encoding="utf-8").split() if line.startswith("pyspark=="))
+    return _CACHE / f"{spark.removeprefix('pyspark==')}-{environment.version(_POM, _LOCK, _BUILD_LOCK)}"
