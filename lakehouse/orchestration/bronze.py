@@ -9,6 +9,7 @@ import dagster as dg
 
 from lakehouse.orchestration import s3
 from lakehouse.orchestration.checks import check_result, held_sentence, rule_checks
+from lakehouse.orchestration.loads import warm_for_models
 from lakehouse.orchestration.metadata import table_metadata
 from lakehouse.orchestration.specs import first_day, pool_of, source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
@@ -75,6 +76,7 @@ def _load(
     from lakehouse.orchestration.recorded import record_step
     from lakehouse.quality.gate import Gate
 
+    warm_for_models(settings, context.run)
     lake = Lake.open(settings)
     gate = Gate(settings, lake, declarations)
     client = s3.client(context) if s3.resource_keys(settings, table) else None
