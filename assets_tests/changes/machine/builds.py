@@ -120,6 +120,8 @@ class Builds(World):
             touched = days & (days_in(name, old) | days_in(name, rows))
             rows = (old - of_days(name, old, days)) | of_days(name, rows, days)
             assert self.files(name, begun.days) == begun.files
+        if name in READERS:
+            model.leave(name, days)
         model.followed[name] = begun.followed
         model.moved(name, rows, touched)
         # Whatever follows it is computed along with it, even if a day was empty and is.

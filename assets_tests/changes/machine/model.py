@@ -179,6 +179,12 @@ class Model:
         self.dirty[reader] -= days
         return found
 
+    def leave(self, reader: TableName, days: Days) -> None:
+        """A build of these days has landed: where nobody can tell what came, the others may be out of date still."""
+        left = self.may_be_stale(reader) - self.dirty[reader] - days
+        self.dirty[reader] |= left
+        self.reasons.update((reader, day) for day in left)
+
     def may_be_stale(self, reader: TableName) -> Days:
         """The days that something has reached; all, where the way from what was followed to what there is has gone."""
         for upstream, seen in self.followed[reader].items():
