@@ -21,13 +21,13 @@ from lakehouse.services.postgres import EmbeddedPostgres
 from lakehouse.services.servers import (
     S3_KINDS,
     ServerKind,
-    Toxiproxy,
     cache_folder,
     installed,
     rest_catalog_spec,
     s3_spec,
     toxiproxy_spec,
 )
+from lakehouse.services.servers.toxics import Toxiproxy
 from lakehouse.services.status import PORT, ServiceSpec, Status
 from lakehouse.settings import S3, Settings, load_settings
 
