@@ -64,7 +64,12 @@ class Project:
 
     def environment(self, **variables: str) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "DAGSTER_"))}
-        own = {"LAKEHOUSE_PROJECT": str(self.folder), "LAKEHOUSE_STATE": str(self.state)}
+        # What does not answer is said at once.
+        own = {
+            "LAKEHOUSE_PROJECT": str(self.folder),
+            "LAKEHOUSE_STATE": str(self.state),
+            "LAKEHOUSE_LOADS__RETRY_SECONDS": "0",
+        }
         return {**kept, **own, "LAKEHOUSE_CATALOG__URI": f"sqlite:///{self.state}/catalog.db", **variables}
 
     def run(

@@ -137,7 +137,7 @@ def test_table_show_hides_nothing_that_is_derived(lakehouse: Command) -> None:
     assert bronze["loaded from"] == "landing: files=payments/*.jsonl"
     assert (bronze["quarantine"], bronze["reject limit"], bronze["strategy"]) == (
         "quarantine.shop_payments",
-        0.2,
+        "20.00% of the rows",
         "append",
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import dagster as dg
 import pytest
 import structlog
 
@@ -286,3 +287,21 @@ def test_a_loaded_table_waits_for_its_source_only(command: Run, kiosk: Kiosk) ->
     # A table beside it has nothing to do with it.
     assert asked(command, "why", "silver.refunds")[0] == 0
     assert january(8).isoformat() == answer["last"]["newest_day"]
+
+
+def test_days_are_loaded_again_and_a_load_after_it_doubles_nothing(command: Run, kiosk: Kiosk) -> None:
+    kiosk.sell("2026-02-01", [(301, 3, 100), (302, 3, 100)])
+    before = kiosk.lake.table(SALES).stats().rows
+    code, answer = asked(command, "load", "run", "bronze.sales", "--from", "2026-02-01")
+    (load,) = answer["loads"]
+    assert (code, load["reread"], load["rows_read"], load["rows_published"]) == (0, "2026-02-01..2026-02-01", 2, 2)
+    with open_instance(kiosk.settings) as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(tags={"lakehouse/reread": "2026-02-01 to 2026-02-01"}))
+    assert [url.rpartition("/")[2] for url in answer["runs"]] == [run.run_id] == [load["run_id"]]
+
+    code, said, _ = command("load", "run", "bronze.sales")
+    assert (code, kiosk.lake.table(SALES).stats().rows) == (0, before + 2)
+    assert "bronze.sales" in said
+    code, told = asked(command, "load", "list", "bronze.sales", "--limit", "2")
+    seen = [(one["reread"], one["rows_published"], one["rows_seen"], one["difference"]) for one in told]
+    assert (code, seen) == (0, [(None, 0, 2, 0), ("2026-02-01..2026-02-01", 2, 0, 0)])

@@ -253,6 +253,21 @@ def test_a_reject_limit_is_a_share(tmp_path: Path, limit: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("{share: 2}", "rejectLimit is a share from 0 to 1"),
+        ("{rows: -1}", "rows is a whole number from 0"),
+        ("{rows: 1.5}", "rows is a whole number from 0"),
+        ("{}", "rows is a whole number from 0"),
+        ("{row: 5}", "row"),
+    ],
+)
+def test_a_reject_limit_may_be_rows_too(tmp_path: Path, limit: str, said: str) -> None:
+    text = BRONZE + f"  - {{property: rejectLimit, value: {limit}}}\n"
+    assert said in failure(tmp_path, {"shop/bronze/orders.yaml": text}).what
+
+
 def test_strategy_on_a_bronze_table(tmp_path: Path) -> None:
     text = BRONZE + "  - {property: strategy, value: append}\n"
     error = failure(tmp_path, {"shop/bronze/orders.yaml": text})

@@ -22,6 +22,7 @@ def make_table() -> Callable[..., Table]:
         source: str = "landing",
         options: Mapping[str, object] | None = None,
         reject_limit: float = 0.5,
+        reject_rows: int | None = None,
         window: str | None = None,
     ) -> Table:
         return Table(
@@ -30,7 +31,7 @@ def make_table() -> Callable[..., Table]:
             description="Payments.",
             columns=tuple(Column(name, kind, required=name in required) for name, kind in columns.items()),
             file=Path("defs/shop/bronze/payments.yaml"),
-            load=LoadPolicy(source, options or {"files": "*.jsonl"}, reject_limit),
+            load=LoadPolicy(source, options or {"files": "*.jsonl"}, reject_limit, reject_rows),
             rules=tuple(rules),
             window_column=window,
         )
@@ -46,6 +47,8 @@ def sources(settings: Settings, database: SecretStr) -> Settings:
         settings.project,
         state=str(settings.state),
         catalog={"uri": settings.catalog.uri.get_secret_value()},
+        # Tests of errors wait for nothing; those of retries say so.
+        loads={"retry_seconds": 0},
         sources={
             "landing": {"kind": "files", "root": "landing"},
             "shop": {"kind": "postgres", "url": database.get_secret_value()},

@@ -27,6 +27,7 @@ def landing(settings: Settings) -> Settings:
         settings.project,
         state=str(settings.state),
         catalog={"uri": settings.catalog.uri.get_secret_value()},
+        loads={"retry_seconds": 0},
         sources={"landing": {"kind": "files", "root": "landing"}},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import secrets
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from assets_tests.forks import Fork
 from assets_tests.ingest.payments import QUARANTINE, balanced, ids, paid, rows, write
 from lakehouse.errors import Fenced, LoadRejected
 from lakehouse.iceberg import Lake
@@ -122,6 +124,42 @@ def test_rows_that_the_source_counted_and_nobody_saw_stop_the_load(
     chunk = Chunk(pa.table({"payment_id": ["P1"], "amount": ["1"]}), "somewhere")
     with Door(payments) as door, collecting(sources.state / "tmp") as rejects:
         extract = Extract(iter([chunk]), {"x": 1}, expected_rows=2)
-        intake = Intake(lake, payments, extract, door, rejects, began_at=datetime.now(UTC), run_key="k")
+        intake = Intake(lake, payments, extract, door, rejects, began_at=datetime.now(UTC), run_key="k", run_id="r")
         with pytest.raises(LoadRejected, match=r"does not add up.*expected 2 rows.*found 1 read, 1 good, 0 rejected"):
             list(intake.batches())
+
+
+FULL_DISK = """
+import pickle, resource, signal, sys
+from lakehouse.errors import StateError
+from lakehouse.iceberg import Lake
+from lakehouse.ingest import load
+
+settings, table, full = pickle.load(open(sys.argv[1], "rb"))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+try:
+    load(settings, Lake.open(settings), table, run_id="no room", full=full)
+except StateError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["what is new", "all of it again"])
+def test_a_full_disk_publishes_nothing_and_the_next_load_brings_all(  # noqa: PLR0913
+    fork: Callable[..., Fork], sources: Settings, lake: Lake, payments: Table, tmp_path: Path, *, full: bool
+) -> None:
+    write(sources, "a.jsonl", *(paid(secrets.token_hex(32)) for _ in range(15_000)), paid(None))
+    if full:
+        load(sources, lake, payments, run_id="1")
+    before = lake.table(payments.name).snapshots() if full else ()
+    (tmp_path / "task").write_bytes(pickle.dumps((sources, payments, full)))
+    (said,) = fork(FULL_DISK, tmp_path / "task").rest()
+    assert "grow" in said or "cannot be written to" in said
+    assert lake.table(payments.name).snapshots() == before
+    # What the dead one left in the state folder goes with the next load that needs the place.
+    again = load(sources, lake, payments, run_id="2", full=full)
+    assert balanced(again)
+    assert len(set(ids(lake, payments))) == len(ids(lake, payments)) == 15_000
+    assert len(rows(lake, QUARANTINE)) == 1
+    assert list((sources.state / "tmp").glob("*")) == []

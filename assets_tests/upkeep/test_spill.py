@@ -11,12 +11,12 @@ import pytest
 
 from assets_tests.forks import Fork
 from lakehouse.errors import StateError
-from lakehouse.upkeep.spill import spill_folder
+from lakehouse.storage.spill import spill_folder
 
 HELD = """
 import sys
 from pathlib import Path
-from lakehouse.upkeep.spill import spill_folder
+from lakehouse.storage.spill import spill_folder
 with spill_folder(Path(sys.argv[1])) as folder:
     (folder / "duckdb_temp_storage-0.tmp").write_bytes(b"rows")
     print(folder.name, flush=True)

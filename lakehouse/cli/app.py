@@ -11,6 +11,7 @@ from lakehouse.cli import (
     check,
     contract,
     demo,
+    load,
     new,
     quality,
     query,
@@ -43,6 +44,7 @@ app.command("restore")(restore.restore)
 app.command("why")(why.why)
 app.command("backfill")(backfill.backfill)
 app.add_typer(table.app, name="table")
+app.add_typer(load.app, name="load")
 app.add_typer(contract.app, name="contract")
 app.add_typer(branch.app, name="branch")
 app.add_typer(quality.app, name="quality")

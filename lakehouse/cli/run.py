@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lakehouse.contracts import Declarations
     from lakehouse.orchestration.demo import Outcome, TableFigures
+    from lakehouse.orchestration.runs import Reread
 
 DAY = ["%Y-%m-%d"]
 """How options that name a day are written."""
@@ -46,12 +47,17 @@ def run(
 
 
 def run_tables_now(
-    settings: Settings, names: Sequence[TableName], window: Window | None = None, *, staging: bool = False
+    settings: Settings,
+    names: Sequence[TableName],
+    window: Window | None = None,
+    *,
+    staging: bool = False,
+    reread: Reread | None = None,
 ) -> Outcome:
     """Bronze tables in one run, silver and gold ones in the next; the second only if the first went well.
 
-    With `staging`, the bronze tables' own staging views are made too. Raises SettingsError for a name that no contract
-    declares, and for a table built by days without a window.
+    With `staging`, the bronze tables' own staging views are made too; `reread` is what they read again. Raises
+    SettingsError for a name that no contract declares, and for a table built by days without a window.
     """
     from lakehouse.contracts import read_tables
     from lakehouse.orchestration.demo import Outcome
@@ -72,7 +78,7 @@ def run_tables_now(
         with open_instance(settings) as instance, listening(lambda step: status.update(_sentence(step))):
             status.update("starting")
             own = staging_models(defs, bronze) if staging else []
-            if bronze and not outcome.add(run_tables(defs, instance, bronze, also=own)):
+            if bronze and not outcome.add(run_tables(defs, instance, bronze, also=own, reread=reread)):
                 return outcome
             views = staging_views(defs, models)
             if models:

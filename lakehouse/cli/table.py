@@ -105,7 +105,7 @@ def _declared_facts(table: Table) -> list[tuple[str, object]]:
         ("business day", str(table.business_day) if table.business_day else None),
         ("dagster partitions", "daily" if table.windowed else "none"),
         ("loaded from", f"{load.source}: {', '.join(f'{k}={v}' for k, v in load.options.items())}" if load else None),
-        ("reject limit", load.reject_limit if load else None),
+        ("reject limit", load.limit if load else None),
         ("strategy", "append" if load else table.strategy.value),
         *_policy_facts(table),
         ("quarantine", f"quarantine.{table.domain}_{table.name.table}" if load else None),

@@ -6,6 +6,7 @@ before. How versions are found and shown does not belong here (`cli/contract.py`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from lakehouse.contracts.diff_columns import compare_columns
@@ -13,7 +14,7 @@ from lakehouse.contracts.diff_policies import compare_policies
 from lakehouse.contracts.diff_rules import compare_rules
 from lakehouse.contracts.difference import Difference, Move
 from lakehouse.contracts.words import span_in_words
-from lakehouse.tables import Severity, Table, TableRuleKind
+from lakehouse.tables import LoadPolicy, Severity, Table, TableRuleKind
 
 _FOR_PEOPLE = "it is for people"
 _PLAIN = {
@@ -95,10 +96,10 @@ def _promises(old: Table, new: Table) -> Iterator[Difference]:
         yield Difference("latency", Move.REMOVED, span_in_words(before), True, "rows may come at any time")
     elif after and not before:
         yield Difference("latency", Move.ADDED, span_in_words(after), False, "it promises more")
-    if old.load and new.load and old.load.reject_limit != new.load.reject_limit:
-        more = new.load.reject_limit > old.load.reject_limit
+    if old.load and new.load and old.load.limit != new.load.limit:
+        more = any(now > then for then, now in zip(_limits(old.load), _limits(new.load), strict=True))
         reason = f"{'more' if more else 'fewer'} rows may be left out of a load"
-        change = f"{old.load.reject_limit:g} -> {new.load.reject_limit:g}"
+        change = f"{old.load.limit} -> {new.load.limit}"
         yield Difference("rejectLimit", Move.WIDENED if more else Move.NARROWED, change, more, reason)
     kept, kept_now = old.upkeep.keep_snapshots, new.upkeep.keep_snapshots
     if kept != kept_now:
@@ -120,6 +121,10 @@ def _plain(old: Table, new: Table) -> Iterator[Difference]:
     if old.upkeep.target_file_mb != new.upkeep.target_file_mb:
         change = f"targetFileMb {old.upkeep.target_file_mb} -> {new.upkeep.target_file_mb}"
         yield Difference("upkeep", Move.CHANGED, change, False, _PLAIN["sort_by"])
+
+
+def _limits(load: LoadPolicy) -> tuple[float, float]:
+    return load.reject_limit, math.inf if load.reject_rows is None else load.reject_rows
 
 
 def _version(old: Table, new: Table, *, breaking: bool) -> Iterator[Difference]:

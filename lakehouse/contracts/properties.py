@@ -111,7 +111,8 @@ class CustomProperties:
             )
         if "rejectLimit" not in self.values:
             return LoadPolicy(source, options)
-        return LoadPolicy(source, options, reject_limit=self._share("rejectLimit"))
+        share, rows = self._reject_limit(self.values["rejectLimit"])
+        return LoadPolicy(source, options, reject_limit=share, reject_rows=rows)
 
     def strategy(self) -> Strategy | None:
         """How a model's result enters its table, if stated."""
@@ -208,11 +209,22 @@ class CustomProperties:
             raise self.place(name).error(f"{name} is a list of text", found=repr(value), remedy="List the columns.")
         return value
 
-    def _share(self, name: str) -> float:
-        value = self.values[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise self.place(name).error(f"{name} is a share from 0 to 1", found=repr(value), remedy="Correct it.")
-        return float(value)
+    def _reject_limit(self, value: object) -> tuple[float, int | None]:
+        """A share; or `{share: 0.05, rows: 100}`, of which one may be left out and both hold."""
+        place = self.place("rejectLimit")
+        if not isinstance(value, dict):
+            return _share(place, value), None
+        limits = self.mapping("rejectLimit", ("share", "rows"))
+        rows = limits.get("rows")
+        if isinstance(rows, bool) or not isinstance(rows, int | None) or (rows or 0) < 0 or not limits:
+            raise (place / "rows").error("rows is a whole number from 0", found=repr(rows), remedy="Correct it.")
+        return _share(place / "share", limits["share"]) if "share" in limits else 1.0, rows
+
+
+def _share(place: Place, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise place.error("rejectLimit is a share from 0 to 1", found=repr(value), remedy="Correct it.")
+    return float(value)
 
 
 def _partition(text: str, columns: Mapping[str, Column], place: Place) -> PartitionField:

@@ -77,7 +77,10 @@ def render_contract(  # noqa: PLR0913  (what a contract says, each once)
     custom: list[_Flow] = []
     if load is not None:
         custom.append(_Flow(property="load", value=_Flow(source=load.source, **load.options)))
-        if load.reject_limit != LoadPolicy.reject_limit:
+        if load.reject_rows is not None:
+            limits = _Flow(share=load.reject_limit, rows=load.reject_rows)
+            custom.append(_Flow(property="rejectLimit", value=limits))
+        elif load.reject_limit != LoadPolicy.reject_limit:
             custom.append(_Flow(property="rejectLimit", value=load.reject_limit))
     if window is not None:
         custom.append(_Flow(property="window", value=_Flow(column=window[0], start=window[1])))

@@ -8,6 +8,7 @@ import gc
 
 from lakehouse.iceberg.commits.outcome import Commit
 from lakehouse.iceberg.commits.progress import MAIN
+from lakehouse.iceberg.commits.retry import Backoff
 from lakehouse.iceberg.compaction.outcome import Compaction, CompactionStep, Phase
 from lakehouse.iceberg.consumers import (
     LastReads,
@@ -45,6 +46,7 @@ __all__ = [
     "CHANGE",
     "MAIN",
     "At",
+    "Backoff",
     "BranchState",
     "BranchWindow",
     "ChangedDays",

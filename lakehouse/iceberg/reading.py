@@ -19,7 +19,15 @@ from lakehouse.iceberg.reads.holdings import Holdings, holdings_of
 from lakehouse.iceberg.reads.live_files import LiveFile, ManifestStats, live_files, manifest_stats
 from lakehouse.iceberg.reads.relation import relation_sql
 from lakehouse.iceberg.reads.scan import State, read_rows, state_at
-from lakehouse.iceberg.reads.stats import SnapshotInfo, TableStats, history_of, snapshot_info, snapshots_of, stats_of
+from lakehouse.iceberg.reads.stats import (
+    SnapshotInfo,
+    TableStats,
+    history_of,
+    rows_added,
+    snapshot_info,
+    snapshots_of,
+    stats_of,
+)
 from lakehouse.iceberg.refs.at import At
 from lakehouse.iceberg.schemas.schema import arrow_of
 from lakehouse.tables import Position
@@ -58,6 +66,15 @@ class Reading(Opened):
         """Rows, files, bytes and snapshots of a branch. Raises BranchMissing."""
         table = self._load()
         return stats_of(table.metadata, table.io, branch)
+
+    def rows_added(self, snapshot_id: int) -> int:
+        """Rows of the data files that a snapshot added, counted from its manifests; rewritten rows count too.
+
+        Raises SnapshotMissing, CatalogError.
+        """
+        table = self._load()
+        with catalog_errors(f"looking at the manifests of {self.name}"):
+            return rows_added(table.metadata, table.io, snapshot_id)
 
     def live_files(self, branch: str = MAIN) -> tuple[LiveFile, ...]:
         """Every live data file of a branch, from metadata alone. Raises BranchMissing."""

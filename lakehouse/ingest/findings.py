@@ -60,15 +60,14 @@ class _Found:
         self._snapshot_id = result.commit.snapshot_id if result.commit is not None else None
 
     def balance(self) -> Finding:
-        read = self._result.rows_read
-        counted = self._result.rows_published + self._result.rows_quarantined + self._result.rows_seen
+        read, difference = self._result.rows_read, self._result.difference
         return Finding(
             table=self._table.name,
             rule=LoadCheck.BALANCE.value,
             severity=Severity.ERROR,
-            outcome=Outcome.PASSED if read == counted else Outcome.FAILED,
+            outcome=Outcome.FAILED if difference else Outcome.PASSED,
             description=LoadCheck.BALANCE.description,
-            observed=f"{read:,} rows read, {counted:,} accounted for",
+            observed=f"{read:,} rows read, {read - difference:,} accounted for",
             branch=self._branch,
             snapshot_id=self._snapshot_id,
         )

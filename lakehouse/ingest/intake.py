@@ -17,7 +17,9 @@ import structlog
 from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
+from lakehouse.ingest.known import Known
 from lakehouse.ingest.quarantine import Broken, Rejects, State, quarantine_table
+from lakehouse.ledger import LoadCounts, load_of
 from lakehouse.sources import Extract
 from lakehouse.tables import Table, Window
 from lakehouse.tables.window import spans
@@ -25,7 +27,6 @@ from lakehouse.telemetry import Meter
 
 _log = structlog.get_logger(__name__)
 
-_COUNTS = "lakehouse.rows-"
 _BY_RULE = "lakehouse.rejected-by-rule"
 _GIVE_UP = 100_000
 """So many rejected records, if they are more than the limit allows so far, end a load that would fail anyway."""
@@ -44,14 +45,21 @@ class Intake:
         *,
         began_at: datetime,
         run_key: str,
+        run_id: str,
+        known: Known | None = None,
+        tried: int = 0,
+        reread: str | None = None,
     ) -> None:
         self._lake, self._table, self._extract, self._door, self._rejects = lake, table, extract, door, rejects
-        self._began_at, self._run_key = began_at, run_key
+        self._began_at, self._run_key, self._run_id = began_at, run_key, run_id
+        self._known, self._tried, self._reread = known, tried, reread
         self._days: set[date] = set()
+        self._accepted = 0
         self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = 0
+        self.rows_deleted = self.retries = 0
         self.broken: Mapping[str, Broken] = rejects.by_rule
         # Filled at the end of `batches`; the commit reads it after that.
-        self.summary: dict[str, str] = {"lakehouse.extracted-at": began_at.isoformat()}
+        self.summary: dict[str, str] = {}
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -60,64 +68,86 @@ class Intake:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The accepted rows. Raises LoadRejected at the end, after which nothing may be committed."""
+        passed = self._passed()
+        for rows in passed if self._known is None else self._known.fresh(passed):
+            self.rows_published += rows.num_rows
+            self._days |= self._days_of(rows)
+            yield from rows.to_batches()
+        self._finish()
+
+    def _passed(self) -> Iterator[pa.Table]:
+        """What the door lets through, chunk by chunk."""
         meter = Meter(str(self._table.name), total=self._extract.expected_rows)
         for chunk in self._extract.chunks:
             parts = self._door.split(chunk, self._began_at, self._run_key)
             self.rows_read += chunk.count
-            self.rows_published += parts.accepted.num_rows
+            self._accepted += parts.accepted.num_rows
             self._rejects.add(parts.rejected)
-            self._days |= self._days_of(parts.accepted)
             meter.add(chunk.count)
             if self._rejects.count >= _GIVE_UP and self._too_many():
                 raise self._refuse()
-            yield from parts.accepted.to_batches()
+            yield parts.accepted
         meter.finish()
-        self._finish()
 
     def take_over(self, target: LakeTable, branch: str) -> None:
         """Take what the snapshot on the branch says, which this load made when it was run before: counts and days."""
-        summary = next((one.summary for one in target.snapshots(branch) if one.run_key == self._run_key), {})
-        for name in ("read", "published", "quarantined", "seen"):
-            setattr(self, f"rows_{name}", int(summary.get(_COUNTS + name, 0)))
+        mine = next((one for one in target.snapshots(branch) if one.run_key == self._run_key), None)
+        made = None if mine is None else load_of(target, mine, None)
+        for name in ("rows_read", "rows_published", "rows_quarantined", "rows_seen"):
+            setattr(self, name, getattr(made, name, 0))
+        summary = {} if mine is None else mine.summary
         self.broken = {rule: Broken(rows) for rule, rows in json.loads(summary.get(_BY_RULE, "{}")).items()}
         if self._table.window_column is not None:
-            mine = f"_run_key = '{self._run_key}'"
-            for batch in target.scan(columns=[self._table.window_column], where=mine, at=branch):
+            where = f"_run_key = '{self._run_key}'"
+            for batch in target.scan(columns=[self._table.window_column], where=where, at=branch):
                 self._days |= self._days_of(pa.Table.from_batches([batch]))
 
     def _finish(self) -> None:
-        self._require_all()
+        seen = 0 if self._known is None else self._known.seen
+        self._require_all(seen)
         if self._too_many():
             raise self._refuse()
         stored = self._rejects.store(self._lake, self._table, State.OPEN, self._run_key)
-        self.rows_quarantined, self.rows_seen = stored.added, stored.seen
-        for name in ("read", "published", "quarantined", "seen"):
-            self.summary[_COUNTS + name] = str(getattr(self, f"rows_{name}"))
+        self.rows_quarantined, self.rows_seen = stored.added, stored.seen + seen
+        self.retries = self._tried + self._extract.retries()
+        counts = LoadCounts(
+            rows_read=self.rows_read,
+            rows_published=self.rows_published,
+            rows_quarantined=self.rows_quarantined,
+            rows_seen=self.rows_seen,
+            rows_deleted=self.rows_deleted,
+            bytes_read=self._extract.expected_bytes,
+            retries=self.retries,
+            lag=self._extract.held_back,
+            reread=self._reread,
+        )
+        self.summary |= counts.summary(started_at=self._began_at, run_id=self._run_id)
         if self.broken:
             self.summary[_BY_RULE] = json.dumps({rule: broken.rows for rule, broken in sorted(self.broken.items())})
 
-    def _require_all(self) -> None:
-        split = self.rows_published + self._rejects.count
+    def _require_all(self, seen: int) -> None:
+        """Before anything is committed: each step handed on all that the one before had counted."""
         expected = self.rows_read if self._extract.expected_rows is None else self._extract.expected_rows
-        if not expected == self.rows_read == split:
+        good = self.rows_published + seen
+        if not expected == self.rows_read == self._accepted + self._rejects.count or good != self._accepted:
             raise LoadRejected(
                 f"the load of {self._table.name} does not add up, so nothing was published",
                 expected=f"{expected} rows, as the source counted them",
-                found=f"{self.rows_read} read, {self.rows_published} good, {self._rejects.count} rejected",
+                found=f"{self.rows_read} read, {self._accepted} good, {self._rejects.count} rejected"
+                + (f"; of the good ones {self.rows_published} new, {seen} known" if good != self._accepted else ""),
                 remedy="Load again; if it happens again, report it.",
             )
 
     def _too_many(self) -> bool:
         policy = self._table.load
-        return policy is not None and self._rejects.count > policy.reject_limit * self.rows_read
+        return policy is not None and policy.too_many(self._rejects.count, self.rows_read)
 
     def _refuse(self) -> LoadRejected:
-        limit = self._table.load.reject_limit if self._table.load is not None else 0.0
         stored = self._rejects.store(self._lake, self._table, State.HELD, self._run_key)
         _log.warning("load rejected", table=str(self._table.name), rejected=self._rejects.count, held=stored.added)
         return LoadRejected(
             f"too many rows for {self._table.name} break its contract, so nothing was published",
-            expected=f"at most {limit:.2%} of the rows (rejectLimit)",
+            expected=f"at most {self._table.load.limit if self._table.load is not None else 0} (rejectLimit)",
             found=f"{self._rejects.count} of {self.rows_read}",
             remedy=f"See {quarantine_table(self._table).name} for what is wrong; mend the source, or the contract.",
         )

@@ -7,58 +7,66 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import pyarrow as pa
 
-from lakehouse.errors import LakehouseError
-from lakehouse.iceberg import Commit, Lake, LakeTable, arrow_schema
+from lakehouse.errors import LoadRejected
+from lakehouse.iceberg import MAIN, Commit, Lake, LakeTable, arrow_schema
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.intake import Intake
+from lakehouse.ingest.known import Known
 from lakehouse.ingest.quarantine import Rejects
+from lakehouse.ingest.reading import Reading
+from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
 
-SCOPE = "load"
+SCOPE = LOAD_SCOPE
 """The scope under which a bronze table keeps its source's position."""
 
 Told = Callable[[int, str], None]
 """Is told rows read so far, and of what."""
 
 
-def run_key(table: Table, low: Position | None, high: Position | None) -> str:
-    """Key of the interval: the same load, tried again, has the same key."""
-    text = json.dumps([str(table.name), low, high], sort_keys=True)
+def run_key(table: Table, *what: object) -> str:
+    """Key of what is read of a source: the same interval, tried again, has the same key."""
+    text = json.dumps([str(table.name), *what], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass
 class Interval:
-    """What a source has after `since`. Written once; a second `write` is for a branch whose rows will not do.
+    """What a source has of what was asked. Written once; a second `write` is for a branch whose rows will not do.
 
     `intake` has the counts of the last write, or those of an earlier load that had written the same.
     """
 
     lake: Lake
     table: Table
+    reading: Reading
     extract: Extract
-    since: Position | None
     door: Door
     rejects: Rejects
-    began_at: datetime
+    known: Known | None = None
     on_progress: Told | None = None
 
     def __post_init__(self) -> None:
         self.target: LakeTable = self.lake.table(self.table.name)
-        self.run_key = run_key(self.table, self.since, self.extract.reached)
+        self.run_key = run_key(self.table, *self.reading.identity(self.extract.reached))
         self.intake = self._start()
 
     @property
+    def expected(self) -> Mapping[str, Position | None]:
+        """The positions that must be main's when the rows become visible."""
+        return self.reading.before
+
+    @property
     def overtaken(self) -> bool:
-        """Whether another load has moved the source's position on main."""
-        return self.target.progress(SCOPE) != self.since
+        """Whether another load has moved a position on main."""
+        now = self.target.positions()
+        return any(now.get(scope) != position for scope, position in self.expected.items())
 
     def is_on(self, branch: str) -> bool:
         """Whether a branch has these rows already."""
@@ -67,7 +75,8 @@ class Interval:
     def write(self, branch: str) -> Commit:
         """Append what the door lets through, with the position reached; nothing where the branch has it already.
 
-        Raises Fenced when the branch is not at `since`, and what `Intake.batches` and LakeTable.append raise.
+        Raises Fenced when the branch is not where this load began, LoadRejected when a branch beside main does not
+        hold what was loaded, and what `Intake.batches` and LakeTable.append raise.
         """
         # Counts begin anew: an intake that took over those of an earlier load is full of them.
         self.intake = self._start()
@@ -75,13 +84,17 @@ class Interval:
             pa.RecordBatchReader.from_batches(arrow_schema(self.table.stored_columns), self._rows()),
             run_key=self.run_key,
             branch=branch,
-            progress={SCOPE: self.extract.reached},
-            expected_progress={SCOPE: self.since},
+            progress=self.reading.after(self.extract, self.run_key),
+            expected_progress=self.expected,
             summary=self.intake.summary,
         )
+        meant = self.intake.rows_published
         if commit.already_done:
             self.intake.take_over(self.target, branch)
-        self._require_balance(commit)
+        elif commit.snapshot_id is not None:
+            self.intake.rows_published = self.target.rows_added(commit.snapshot_id) - self.intake.rows_deleted
+            if branch != MAIN and self.intake.rows_published != meant:
+                raise self._unbalanced(branch, meant)
         return commit
 
     def _start(self) -> Intake:
@@ -91,8 +104,12 @@ class Interval:
             self.extract,
             self.door,
             self.rejects,
-            began_at=self.began_at,
+            began_at=self.reading.began_at,
             run_key=self.run_key,
+            run_id=self.reading.run_id,
+            known=self.known,
+            tried=self.reading.tried,
+            reread=self.reading.reread,
         )
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
@@ -101,12 +118,11 @@ class Interval:
                 self.on_progress(self.intake.rows_read, str(self.table.name))
             yield batch
 
-    def _require_balance(self, commit: Commit) -> None:
-        """The last look: what the committed files hold is what went through the door."""
-        if commit.rows_added != self.intake.rows_published:
-            raise LakehouseError(
-                f"snapshot {commit.snapshot_id} of {self.table.name} does not hold what was loaded",
-                expected=f"{self.intake.rows_published} rows",
-                found=f"{commit.rows_added}",
-                remedy="Roll the table back to the snapshot before, and report this.",
-            )
+    def _unbalanced(self, branch: str, meant: int) -> LoadRejected:
+        """The last look while nothing is visible; on main, the check of the balance says it."""
+        return LoadRejected(
+            f"branch {branch!r} of {self.table.name} does not hold what was loaded, so nothing was published",
+            expected=f"{meant} rows",
+            found=f"{self.intake.rows_published}",
+            remedy="Load again; if it happens again, report it.",
+        )

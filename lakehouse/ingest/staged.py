@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lakehouse.errors import AuditFailed, BranchMissing, Fenced, LakehouseError, PublishConflict
+from lakehouse.errors import AuditFailed, BranchMissing, Fenced, LakehouseError, LoadRejected, PublishConflict
 from lakehouse.iceberg import MAIN, Commit, LakeTable
 from lakehouse.ingest.interval import Interval
 from lakehouse.quality.finding import Finding
@@ -96,8 +96,8 @@ class _Staging:
         self._target.create_branch(self._branch)
         try:
             return self._interval.write(self._branch)
-        except LakehouseError:
-            if not self._interval.is_on(self._branch):
+        except LakehouseError as error:
+            if isinstance(error, LoadRejected) or not self._interval.is_on(self._branch):
                 self._target.discard(self._branch)
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,7 +23,17 @@ def ledger_table(name: str, description: str, columns: Sequence[Column], *, file
     )
 
 
-def record(lake: Lake, table: Table, entries: Iterable[Mapping[str, object]], *, run_key: str) -> Commit:
-    """Add the entries of one run in one snapshot; the same run key adds nothing again. Makes the table on demand."""
+def record(
+    lake: Lake,
+    table: Table,
+    entries: Iterable[Mapping[str, object]],
+    *,
+    run_key: str,
+    issued_at: datetime | None = None,
+) -> Commit:
+    """Add the entries of one run in one snapshot; the same run key adds nothing again. Makes the table on demand.
+
+    `issued_at`: when the key came into being, for one that may have been tried before (see `Promise`).
+    """
     rows = pa.Table.from_pylist([dict(entry) for entry in entries], schema=arrow_schema(table.columns))
-    return lake.create(table).append(rows, run_key=run_key)
+    return lake.create(table).append(rows, run_key=run_key, issued_at=issued_at)

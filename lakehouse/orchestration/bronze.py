@@ -3,17 +3,20 @@
 # No postponed annotations here: Dagster reads the annotation of `context` and knows the class only, not its name.
 
 from collections.abc import Iterator
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
+from lakehouse.errors import SettingsError
 from lakehouse.orchestration import s3
 from lakehouse.orchestration.checks import check_result, held_sentence, rule_checks
-from lakehouse.orchestration.loads import warm_for_models
+from lakehouse.orchestration.loads import balance_metadata, warm_for_models
 from lakehouse.orchestration.metadata import table_metadata
 from lakehouse.orchestration.specs import first_day, pool_of, source_key, source_spec, table_key, table_spec
 from lakehouse.settings import Settings
-from lakehouse.tables import Layer, Rule, Table, TableRule
+from lakehouse.tables import Layer, Rule, Table, TableRule, Window
 from lakehouse.tables.load_check import LoadCheck
 
 if TYPE_CHECKING:
@@ -22,6 +25,30 @@ if TYPE_CHECKING:
     from lakehouse.quality.finding import Finding
 
 WINDOWS = "lakehouse/changed_days"
+REREAD = "lakehouse/reread"
+"""Tag of a run that reads something again, and metadata of what it made: the days, or `full`."""
+
+
+class LoadConfig(dg.Config):
+    """What a load reads: by default what is new. Days, or everything, are read again without doubling a row."""
+
+    first_day: str | None = Field(default=None, description="Read these days again: the first one, e.g. 2026-01-31.")
+    last_day: str | None = Field(default=None, description="The last one, inclusive; default: the first.")
+    full: bool = Field(default=False, description="Read everything again that the source has.")
+
+    @property
+    def window(self) -> Window | None:
+        """The days to read again. Raises SettingsError."""
+        try:
+            days = [date.fromisoformat(day) for day in (self.first_day or self.last_day, self.last_day) if day]
+            return Window.of_days(days[0], days[-1]) if days else None
+        except ValueError as error:
+            raise SettingsError(
+                "the days to read again are no days",
+                expected="first_day: 2026-01-01, last_day: 2026-01-31",
+                found=f"first_day: {self.first_day}, last_day: {self.last_day}; {error}",
+                remedy="Mend the run's configuration.",
+            ) from None
 
 
 def source_assets(settings: Settings, declarations: "Declarations") -> list[dg.AssetSpec]:
@@ -55,12 +82,14 @@ def _bronze_asset(settings: Settings, declarations: "Declarations", table: Table
         pool=pool_of(table),
         required_resource_keys=needed,
     )
-    def load_table(context: dg.AssetExecutionContext) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    def load_table(
+        context: dg.AssetExecutionContext, config: LoadConfig
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         from lakehouse.telemetry import run_logs
 
         with run_logs(json=settings.json_logs, run_id=context.run.run_id, asset=str(table.name)):
             if context.selected_asset_keys:
-                yield from _load(settings, declarations, table, context)
+                yield from _load(settings, declarations, table, context, config)
             else:
                 yield from _judge(settings, declarations, table, context)
 
@@ -68,7 +97,11 @@ def _bronze_asset(settings: Settings, declarations: "Declarations", table: Table
 
 
 def _load(
-    settings: Settings, declarations: "Declarations", table: Table, context: dg.AssetExecutionContext
+    settings: Settings,
+    declarations: "Declarations",
+    table: Table,
+    context: dg.AssetExecutionContext,
+    config: LoadConfig,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Load what is new; every check is told before the table. Raises dg.Failure when a blocking rule holds it back."""
     from lakehouse.iceberg import Lake
@@ -80,7 +113,16 @@ def _load(
     lake = Lake.open(settings)
     gate = Gate(settings, lake, declarations)
     client = s3.client(context) if s3.resource_keys(settings, table) else None
-    result = attempt_load(settings, lake, table, run_id=context.run.run_id, s3=client, gate=gate)
+    result = attempt_load(
+        settings,
+        lake,
+        table,
+        run_id=context.run.run_id,
+        s3=client,
+        gate=gate,
+        window=config.window,
+        full=config.full,
+    )
     context.log.info(_sentence(table, result))
     context.log_event(_observed(table, result))
     published = set() if result.held else {table.name}
@@ -151,11 +193,9 @@ def _load_metadata(table: Table, result: "LoadResult") -> dict[str, Any]:
     origins = {n: [dg.TableColumnDep(asset_key=source_key(table), column_name=of)] for n, of in names.items()}
     return {
         "dagster/column_lineage": dg.TableColumnLineage(deps_by_column=origins),
-        "lakehouse/rows_read": result.rows_read,
-        "lakehouse/rows_published": result.rows_published,
-        "lakehouse/rows_quarantined": result.rows_quarantined,
-        "lakehouse/rows_seen": result.rows_seen,
+        **balance_metadata(result),
         "lakehouse/run_key": result.run_key,
+        **({REREAD: result.reread} if result.reread else {}),
         WINDOWS: dg.MetadataValue.json([[w.start.isoformat(), w.end.isoformat()] for w in result.windows]),
     }
 

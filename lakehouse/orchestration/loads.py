@@ -1,21 +1,24 @@
-"""What the sensors that ask for loads have in common: how far a table has come, and what its contract says.
+"""What loads are told by: the balance of one, for its asset; for sensors how far a table has come, and its contract.
 
-When they ask is told in `arrivals.py` and `polls.py`. What a run of theirs begins early for its models is here, too.
+When sensors ask is told in `arrivals.py` and `polls.py`, what a load does in `ingest/`. What a run of loads begins early
+for its models is here, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+
+from lakehouse.orchestration.metadata import markdown_table
 from lakehouse.settings import Profile, Settings
 from lakehouse.tables import Layer, Position, Table
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from lakehouse.iceberg import Lake
+    from lakehouse.ingest import LoadResult
 
 
 def reached(lake: Lake, table: Table) -> Position | None:
@@ -43,3 +46,33 @@ def warm_for_models(settings: Settings, run: dg.DagsterRun) -> None:
         from lakehouse.transform.dbt_process import warm
 
         warm(settings)
+
+
+_COUNTED = {
+    "read": "by the source where it can",
+    "published": "in the manifests of the commit",
+    "quarantined": "in the quarantine's commit",
+    "seen": "by a join with what was there already",
+    "difference": "read less all the others",
+}
+
+
+def balance_metadata(result: LoadResult) -> dict[str, Any]:
+    """The balance of a load as a table for people and as numbers to plot, with its retries and its lag."""
+    counts = {
+        "read": result.rows_read,
+        "published": result.rows_published,
+        "quarantined": result.rows_quarantined,
+        "seen": result.rows_seen,
+        "difference": result.difference,
+    }
+    rows = [{"rows": f"{counts[name]:,}", "": name, "counted": how} for name, how in _COUNTED.items()]
+    lag = {} if result.lag is None else {"lakehouse/lag_seconds": result.lag.total_seconds()}
+    size = {} if result.bytes_read is None else {"lakehouse/bytes_read": result.bytes_read}
+    return {
+        "lakehouse/balance": dg.MetadataValue.md(markdown_table(rows)),
+        **{f"lakehouse/rows_{name}": count for name, count in counts.items()},
+        "lakehouse/retries": result.retries,
+        **size,
+        **lag,
+    }

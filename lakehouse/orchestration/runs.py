@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse import errors
-from lakehouse.orchestration.bronze import WINDOWS
+from lakehouse.orchestration.bronze import REREAD, WINDOWS
 from lakehouse.orchestration.specs import table_key
 from lakehouse.orchestration.under_way import BY_HAND
 from lakehouse.settings import Settings
@@ -24,6 +24,28 @@ _FINDINGS = {errors.LoadRejected.__name__, errors.AuditFailed.__name__, "Dagster
 _STRANGE = "This is not an error that we know: the log of the run, in the UI, says where it came from."
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run config of what is told by the command itself."""
+
+
+@dataclass(frozen=True)
+class Reread:
+    """What loads read again: days, or without any everything that their sources have."""
+
+    window: Window | None = None
+
+    def __str__(self) -> str:
+        """As the tag of a run says it."""
+        return "full" if self.window is None else " to ".join(self._days(self.window))
+
+    def config(self, names: Iterable[TableName]) -> dict[str, Any]:
+        """The configuration of the tables' loads (`bronze.LoadConfig`)."""
+        said: dict[str, Any] = {"full": True}
+        if self.window is not None:
+            said = dict(zip(("first_day", "last_day"), self._days(self.window), strict=True))
+        return {"__".join(name.key): {"config": said} for name in names}
+
+    @staticmethod
+    def _days(window: Window) -> tuple[str, str]:
+        return window.start.isoformat(), (window.end - timedelta(days=1)).isoformat()
 
 
 @dataclass(frozen=True)
@@ -64,14 +86,17 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
     window: Window | None = None,
     unreported: str | None = None,
     part_of: Sequence[TableName] = (),
+    reread: Reread | None = None,
 ) -> RunReport:
     """Materialize tables (and `also`, e.g. staging views) in one run of the instance, windowed ones for `window`.
 
-    `part_of`: the tables of a backfill by hand that this is one of the runs of.
+    `part_of`: the tables of a backfill by hand that this is one of the runs of. `reread`: what bronze tables read once
+    more of their sources.
 
     With `unreported`, the name of such a run's job, rules are judged all the same, and hold back what they hold back,
     but make no events of checks: 20 ms each.
     """
+    names = list(names)
     keys = [*(table_key(name) for name in names), *also]
     job = defs.resolve_implicit_global_asset_job_def()
     if unreported is not None:
@@ -80,8 +105,12 @@ def run_tables(  # noqa: PLR0913  (what is run, and how it is told)
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys if unreported is None else None,
-        tags={**_range_tags(window), **({BY_HAND: ",".join(map(str, part_of))} if part_of else {})},
-        run_config=QUIET,
+        tags={
+            **_range_tags(window),
+            **({BY_HAND: ",".join(map(str, part_of))} if part_of else {}),
+            **({REREAD: str(reread)} if reread else {}),
+        },
+        run_config={**QUIET, **({"ops": reread.config(names)} if reread else {})},
         raise_on_error=False,
     )
     return RunReport(

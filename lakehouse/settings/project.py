@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
-from lakehouse.settings.sections import S3, Automation, Catalog, Dagster, Quality, Source, Transform, Ui, Upkeep
+from lakehouse.settings.sections import S3, Automation, Catalog, Dagster, Loads, Quality, Source, Transform, Ui, Upkeep
 
 _STATE = ".lakehouse"
 
@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     s3: S3 = S3()
     dagster: Dagster = Dagster()
     sources: dict[str, Source] = Field(default_factory=dict)
+    loads: Loads = Loads()
     quality: Quality = Quality()
     transform: Transform = Transform()
     upkeep: Upkeep = Upkeep()

@@ -77,6 +77,15 @@ class HttpSource(_Section):
 Source = Annotated[PostgresSource | FilesSource | HttpSource, Field(discriminator="kind")]
 
 
+class Loads(_Section):
+    """How bronze tables are loaded.
+
+    `retry_seconds`: for how long a load that failed for a reason that may pass is tried again; 0: never.
+    """
+
+    retry_seconds: float = Field(default=60, ge=0)
+
+
 class Quality(_Section):
     """How tables are judged before they are published.
 

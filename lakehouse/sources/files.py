@@ -31,7 +31,7 @@ from lakehouse.sources.options import Options
 from lakehouse.sources.parquet import parquet_rows
 from lakehouse.sources.reader import Broken, Chunk, Extract, SourceColumn
 from lakehouse.storage.open import open_store
-from lakehouse.tables import Position, Table
+from lakehouse.tables import Position, Table, Window
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -71,9 +71,13 @@ class FilesReader:
         fresh = {seen.path: _signature(seen) for seen in self._fresh(known)}
         if not fresh:
             return None
-        names = [column.name for column in self._table.source_columns]
-        chunks = (chunk for path, (_, version) in fresh.items() for chunk in self._chunks(path, names, version))
-        return Extract(chunks, {"files": {**known, **fresh}})
+        return self._extract(fresh, {"files": {**known, **fresh}})
+
+    def between(self, window: Window) -> Extract | None:
+        """The files of these days (`arrivals.py`), whole; None if there are none. Raises SourceUnreachable."""
+        days = {seen.path: (_signature(seen), day_of(seen.path, seen.modified)) for seen in self._files()}
+        meant = {path: signature for path, (signature, day) in days.items() if window.start <= day < window.end}
+        return self._extract(meant, {}) if meant else None
 
     def pending(self, since: Position | None) -> bool:
         """Whether a file is new or changed since: the place is listed, no file is opened."""
@@ -111,6 +115,11 @@ class FilesReader:
             found=repr(since)[:200],
             remedy="The table was loaded from another kind of source before: drop it, or restore its contract.",
         )
+
+    def _extract(self, files: Mapping[str, Sequence[int | str]], reached: Position) -> Extract:
+        names = [column.name for column in self._table.source_columns]
+        chunks = (chunk for path, (_, version) in files.items() for chunk in self._chunks(path, names, version))
+        return Extract(chunks, reached, expected_bytes=sum(int(size) for size, _ in files.values()))
 
     def _fresh(self, known: Mapping[str, object]) -> Iterator[StoredObject]:
         return (seen for seen in self._files() if known.get(seen.path) != _signature(seen))

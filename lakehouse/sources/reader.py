@@ -12,8 +12,9 @@ SourceError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -68,11 +69,18 @@ class Extract:
     """One read: chunks, to be iterated once; the position reached; and how many records the source says there are.
 
     `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say.
+    `expected_bytes` is the size of what is read, where it is known. `more` says that the position reached is a part of
+    the way only: read again at once. `held_back` is how far a transaction in flight holds the position back. `retries`
+    answers how often something was asked again so far.
     """
 
     chunks: Iterator[Chunk]
     reached: Position
     expected_rows: int | None = None
+    expected_bytes: int | None = None
+    more: bool = False
+    held_back: timedelta | None = None
+    retries: Callable[[], int] = int
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lakehouse.errors import StateError
 
 _PROBE_BYTES = 1024 * 1024
 UNWRITABLE = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EFBIG}
 )
 """What a disk that is full or read-only answers, or a file in the place of a folder."""
 

@@ -19,7 +19,7 @@ class LoadCheck(StrEnum):
 
 
 _DEMANDS = {
-    LoadCheck.BALANCE: "Rows read = rows published + rows quarantined + rows seen before.",
+    LoadCheck.BALANCE: "Rows read = rows published + rows quarantined + rows seen before, each counted elsewhere.",
     LoadCheck.QUARANTINE: "No row waits in the quarantine table: none of this load, and none of the loads before.",
     LoadCheck.TYPES: "Every record parses, and every value has its column's type.",
 }

@@ -83,6 +83,19 @@ class LoadPolicy:
     options: Mapping[str, object] = field(default_factory=dict)
     reject_limit: float = 0.05
     """The share of a load's rows that may be quarantined before the load fails and publishes nothing."""
+    reject_rows: int | None = None
+    """How many of them may be, whatever their share; None: their share alone counts."""
+
+    @property
+    def limit(self) -> str:
+        """How many rows may be quarantined, in words."""
+        shares = [f"{self.reject_limit:.2%} of the rows"] if self.reject_limit < 1 or self.reject_rows is None else []
+        return ", and ".join([*shares, *([] if self.reject_rows is None else [f"{self.reject_rows:,} rows"])])
+
+    def too_many(self, rejected: int, read: int) -> bool:
+        """Whether a load that read and rejected so many rows must not go on."""
+        most = self.reject_limit * read
+        return rejected > (most if self.reject_rows is None else min(most, self.reject_rows))
 
 
 class Evolution(StrEnum):

@@ -13,8 +13,8 @@ import duckdb
 
 from lakehouse.iceberg import connect
 from lakehouse.settings import Settings
+from lakehouse.storage.spill import spill_folder
 from lakehouse.tables.sql import literal
-from lakehouse.upkeep.spill import spill_folder
 
 _MB_A_THREAD = 250
 """Each thread holds a row group while it is encoded, and as much again while it is read."""

@@ -68,7 +68,8 @@ class Intent:
             promise.get("branch", MAIN),
             promise.get("progress") or {},
             promise.get("expected_progress") or {},
-            promise.get("summary") or {},
+            # It may be empty still: a load fills it while its rows are read.
+            {} if (summary := promise.get("summary")) is None else summary,
             issued_at,
         )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFileContent
+from pyiceberg.manifest import DataFileContent, ManifestEntryStatus
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from lakehouse.errors import SnapshotMissing
 from lakehouse.iceberg.commits.content import content_at, contents
-from lakehouse.iceberg.commits.progress import RUN_KEY, head_of, history, summary_of
+from lakehouse.iceberg.commits.progress import PROGRESS, RUN_KEY, head_of, history, summary_of
 from lakehouse.iceberg.reads.manifests import entries_in
+from lakehouse.tables import Position
 
 _TOTALS = ("total-records", "total-data-files", "total-files-size")
 
@@ -34,6 +37,11 @@ class SnapshotInfo:
     run_key: str | None
     summary: Mapping[str, str]
     content_id: int | None
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        """How far each scope had come with it; nothing where another program wrote it."""
+        return json.loads(self.summary.get(PROGRESS, "{}"))  # type: ignore[no-any-return]  # as `progress.py` wrote it
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,23 @@ def _counted(head: Snapshot, io: FileIO) -> tuple[int, int, int]:
         if entry.data_file.content == DataFileContent.DATA
     ]
     return sum(file.record_count for file in files), len(files), sum(file.file_size_in_bytes for file in files)
+
+
+def rows_added(metadata: TableMetadata, io: FileIO, snapshot_id: int) -> int:
+    """Rows of the data files that a snapshot added, as its manifests record them. Raises SnapshotMissing."""
+    snapshot = metadata.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        raise SnapshotMissing(
+            f"there is no snapshot {snapshot_id} at {metadata.location}",
+            remedy="It has expired: `ops.loads` has what a load of then published.",
+        )
+    return sum(
+        entry.data_file.record_count
+        for manifest in snapshot.manifests(io)
+        if manifest.added_snapshot_id == snapshot_id
+        for entry in entries_in(io, manifest)
+        if entry.status == ManifestEntryStatus.ADDED and entry.data_file.content == DataFileContent.DATA
+    )
 
 
 def snapshot_info(metadata: TableMetadata, snapshot: Snapshot) -> SnapshotInfo:

@@ -1,7 +1,7 @@
-"""Folders that DuckDB spills to while files are rewritten; those of processes that died are removed.
+"""Folders that DuckDB spills to while it works; those of processes that died are removed.
 
 Each is locked while it is in use: however a process ends, the operating system lets go of its locks. What is spilled
-is `engine.py`.
+is the caller's business.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from lakehouse.storage import make_room, no_room
+from lakehouse.storage.room import make_room, no_room
 
 _log = structlog.get_logger(__name__)
 _PREFIX = "spill-"
