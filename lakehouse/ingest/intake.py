@@ -17,7 +17,8 @@ import structlog
 from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
-from lakehouse.ingest.quarantine import Broken, Rejects, State, quarantine_table
+from lakehouse.ingest.rejects import Broken, Rejects
+from lakehouse.ingest.states import ATTEMPT
 from lakehouse.sources import Extract
 from lakehouse.tables import Table, Window
 from lakehouse.tables.window import spans
@@ -89,8 +90,10 @@ class Intake:
         self._require_all()
         if self._too_many():
             raise self._refuse()
-        stored = self._rejects.store(self._lake, self._table, State.OPEN, self._run_key)
+        stored = self._rejects.store(self._lake, self._table, self._run_key)
         self.rows_quarantined, self.rows_seen = stored.added, stored.seen
+        if stored.attempt is not None:
+            self.summary[ATTEMPT] = stored.attempt
         for name in ("read", "published", "quarantined", "seen"):
             self.summary[_COUNTS + name] = str(getattr(self, f"rows_{name}"))
         if self.broken:
@@ -113,13 +116,14 @@ class Intake:
 
     def _refuse(self) -> LoadRejected:
         limit = self._table.load.reject_limit if self._table.load is not None else 0.0
-        stored = self._rejects.store(self._lake, self._table, State.HELD, self._run_key)
+        stored = self._rejects.store(self._lake, self._table, self._run_key)
         _log.warning("load rejected", table=str(self._table.name), rejected=self._rejects.count, held=stored.added)
         return LoadRejected(
             f"too many rows for {self._table.name} break its contract, so nothing was published",
             expected=f"at most {limit:.2%} of the rows (rejectLimit)",
             found=f"{self._rejects.count} of {self.rows_read}",
-            remedy=f"See {quarantine_table(self._table).name} for what is wrong; mend the source, or the contract.",
+            remedy=f"`lakehouse reject show {self._table.name}` says what is wrong. Mend the source or the contract,"
+            " and load again.",
         )
 
     def _days_of(self, accepted: pa.Table) -> set[date]:

@@ -17,11 +17,12 @@ from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import Commit, Lake, LakeTable, arrow_schema
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.intake import Intake
-from lakehouse.ingest.quarantine import Rejects
+from lakehouse.ingest.rejects import Rejects
+from lakehouse.ingest.states import LOAD
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
 
-SCOPE = "load"
+SCOPE = LOAD
 """The scope under which a bronze table keeps its source's position."""
 
 Told = Callable[[int, str], None]

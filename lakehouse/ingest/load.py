@@ -1,9 +1,10 @@
 """One load of one bronze table: read from the last position, split, quarantine, publish.
 
 Rejected records are committed first, then the good rows, together with the position reached and all counts, in one
-snapshot. Whatever dies in between is done again by the next load: it starts from the same position, and finds the
-rejected records by their ids. What a row must be is `door.py`'s business; how rows wait for their audit, `staged.py`;
-what was loaded so far is told by `ledger/`.
+snapshot; then the rejected ones are open to be replayed. Whatever dies in between is done again by the next load: it
+starts from the same position, and finds the rejected records by their ids. What a row must be is `door.py`'s business;
+how rows wait for their audit, `staged.py`; what becomes of rejected ones, `states.py`; what was loaded so far is told
+by `ledger/`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from lakehouse.errors import AuditFailed
 from lakehouse.iceberg import Commit, Lake
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.interval import SCOPE, Interval, Told, run_key
-from lakehouse.ingest.quarantine import Broken, collecting
+from lakehouse.ingest.rejects import Broken, collecting
 from lakehouse.ingest.staged import Staged, still_fresh, sweep, write_judged
+from lakehouse.ingest.states import settle
 from lakehouse.ledger import LoadRecord, record_load
 from lakehouse.quality.finding import Finding
 from lakehouse.settings import Settings
@@ -98,6 +100,8 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
     started, began_at = time.monotonic(), datetime.now(UTC)
     source = open_source(settings, table, s3=s3)
     target = lake.create(table)
+    # What a load before this one was killed at.
+    settle(settings, lake, table, run_id=run_id)
     since = target.progress(SCOPE)
     extract = source.read(since)
     if extract is None:
@@ -105,13 +109,14 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
         findings, held = still_fresh(table, gate)
         key, seconds = run_key(table, since, since), time.monotonic() - started
         return LoadResult(None, 0, 0, 0, 0, (), seconds, since, key, findings=findings, held=held)
-    with Door(table) as door, collecting(settings.state / "tmp") as rejects:
+    with Door(table) as door, collecting(settings, since, run_id) as rejects:
         interval = Interval(lake, table, extract, since, door, rejects, began_at, on_progress)
         with bound(run_key=interval.run_key):
             staged = write_judged(interval, gate)
             result = _result(interval, staged, time.monotonic() - started)
             sweep(target, keep=staged.commit.branch if staged.held else None)
             if staged.held is None:
+                settle(settings, lake, table, run_id=run_id)
                 record_load(lake, _record(table, result, run_id, began_at, since))
                 _log.info("loaded", table=str(table.name), read=result.rows_read, published=result.rows_published)
     return result
