@@ -170,6 +170,26 @@ def test_a_row_that_a_load_has_brought_since_is_not_brought_again(
     assert ids(lake, mended) == ["P1", "P1", "P2", "P3"]
 
 
+def test_a_restore_that_takes_a_replay_back_opens_its_records_again(
+    landing: Settings, lake: Lake, strict: Table, mended: Table
+) -> None:
+    write(landing, "a.jsonl", paid("P1", "200"), paid("P2", "1"))
+    load(landing, lake, strict, run_id="load")
+    lake.table(strict.name).tag("before")
+    replay(landing, lake, mended, run_id="replay")
+    write(landing, "b.jsonl", paid("P3", "1"))
+    load(landing, lake, strict, run_id="load")
+    assert states(lake) == {"a.jsonl:2": "replayed", "b.jsonl:1": "open"}
+    stored = lake.table(strict.name)
+    stored.restore(stored.plan_restore(to="before"))
+    assert ids(lake, strict) == ["P1"]
+    load(landing, lake, mended, run_id="load")
+    assert states(lake) == {"a.jsonl:2": "open", "b.jsonl:1": "open"}
+    result = replay(landing, lake, mended, run_id="replay")
+    assert (result.entered, result.there) == (1, 1)
+    assert ids(lake, mended) == ["P1", "P2", "P3"]
+
+
 def test_what_was_discarded_is_not_replayed(landing: Settings, lake: Lake, strict: Table, mended: Table) -> None:
     write(landing, "a.jsonl", paid("P1", "1"), paid("P2", "2"), paid(None, "200"))
     load(landing, lake, strict, run_id="load")

@@ -69,7 +69,7 @@ def quarantine_columns(*, personal: bool) -> tuple[Column, ...]:
         ),
         Column("state_at", "timestamptz", description="Since when it is in its state (UTC)"),
         Column("state_by", "string", description="The run that put it there"),
-        Column("decided_by", "string", description="The attempt to load that rejected it last"),
+        Column("decided_by", "string", description="The attempt to load that rejected it; then the replay's number"),
         Column("held_from", "string", description="Of held ones: the position that their load began at, as JSON"),
         Column("why", "string", description="Why it was discarded"),
     )

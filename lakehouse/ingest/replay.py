@@ -23,7 +23,7 @@ from lakehouse.iceberg import Commit, Lake, LakeTable, arrow_schema, connect
 from lakehouse.ingest.quarantine import State, quarantine_table
 from lakehouse.ingest.revalidate import FINDINGS, MARK, Revalidated, revalidating
 from lakehouse.ingest.staged import PREFIX, Staged, write_judged
-from lakehouse.ingest.states import LOAD, change, entries, settle
+from lakehouse.ingest.states import LOAD, REPLAYS, change, entries, replays, settle
 from lakehouse.quality.finding import Finding
 from lakehouse.settings import Settings
 from lakehouse.tables import Position, Table, Window
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from lakehouse.quality.gate import Gate
 
 _log = structlog.get_logger(__name__)
-
-SCOPE = "replay"
-"""The scope under which a bronze table keeps its last replay, so that of two at once one is refused."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def replay(  # noqa: PLR0913  (all but the table are named)
         settle(settings, lake, table, run_id=run_id)
     quarantine, bronze = lake.create(quarantine_table(table)), lake.create(table)
     # Before anything is read: what another writer brings to bronze after that is noticed.
-    expected = {scope: bronze.progress(scope) for scope in (SCOPE, LOAD)}
+    expected = {scope: bronze.progress(scope) for scope in (REPLAYS, LOAD)}
     with revalidating(settings, table) as found:
         found.look(quarantine, rule)
         replayed = found.replayed_before(bronze)
@@ -150,7 +147,7 @@ class _Writing:
             pa.RecordBatchReader.from_batches(arrow_schema(self.table.stored_columns), self._rows()),
             run_key=self.run_key,
             branch=branch,
-            progress={SCOPE: {"run_key": self.run_key}},
+            progress={REPLAYS: {"count": replays(self.target) + 1}},
             expected_progress=self._expected,
             summary={"lakehouse.rows-replayed": str(len(self.ids))},
         )
@@ -181,12 +178,14 @@ def _write_down(  # noqa: PLR0913  (what is written, and by whom)
     run_id: str,
 ) -> None:
     """Close records that are in bronze, and say of the others what is wrong with them now."""
+    # The number of the replay: see `settle`.
+    by = str(replays(lake.table(table.name)))
     rows: list[Mapping[str, object]] = [
-        {"reject_id": one, "state": state.value, "state_at": datetime.now(UTC), "state_by": run_id}
+        {"reject_id": one, "state": state.value, "state_at": datetime.now(UTC), "state_by": run_id, "decided_by": by}
         for state, ids in closed.items()
         for one in sorted(ids)
     ]
     with connect(settings) as connection:
         # Two changes, for the second one leaves states alone: somebody may have discarded a record meanwhile.
-        for columns, of in ((("state", "state_at", "state_by"), rows), (FINDINGS, news)):
+        for columns, of in ((("state", "state_at", "state_by", "decided_by"), rows), (FINDINGS, news)):
             change(lake, table, connection, lambda _, columns=columns, of=of: entries(columns, of))

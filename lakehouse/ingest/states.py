@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -28,6 +29,8 @@ ATTEMPT = "lakehouse.rejects"
 """The key in the summary of a load's snapshot: the name of the rejects that were stored for it."""
 LOAD = "load"
 """The scope under which a bronze table keeps its source's position."""
+REPLAYS = "replay"
+"""The scope under which it counts its replays: of two at once one is refused, and a restore takes the count back."""
 _CHANGES = "changes"
 """The scope of a quarantine table: counts its changes, so that none is made of what another writer has changed."""
 _ATTEMPTS = 5
@@ -87,46 +90,57 @@ def waiting(lake: Lake, table: Table) -> Counter[State]:
 
 
 def settle(settings: Settings, lake: Lake, table: Table, *, run_id: str) -> None:
-    """Write down what bronze says of records that were `held`. Called before a load or replay, and after a load.
+    """Write down what bronze says of records that are `held` or `replayed`. Before a load or replay, and after a load.
 
-    Those that the snapshot of their load names are `open`. While main has not moved since, they are read again, and
-    stay. Else a load has gone through that read them again, and did not reject them: they are `loaded`.
+    A held one that the snapshot of its load names is `open`. While main has not moved since, it is read again, and
+    stays. Else a load has gone through that read it again, and did not reject it: it is `loaded`. A replayed one is
+    `open` again when a restore has taken its replay back.
     """
     if not lake.exists(table.name) or not lake.exists(quarantine_table(table).name):
         return
-    if not waiting(lake, table)[State.HELD]:
-        return
-    with connect(settings) as connection:
-        change(lake, table, connection, partial(_settled, lake.look(table.name), run_id))
+    rows_of = partial(_settled, lake.look(table.name), run_id)
+    # Nearly always there is nothing to write down, and nothing is opened for it.
+    if rows_of(lake.create(quarantine_table(table))).num_rows:
+        with connect(settings) as connection:
+            change(lake, table, connection, rows_of)
 
 
 def _settled(bronze: LakeTable, run_id: str, target: LakeTable) -> pa.Table:
-    said = _Said(bronze)
-    columns = ["reject_id", "decided_by", "held_from", "state_at"]
-    held = target.scan(columns=columns, where=f"state = '{State.HELD}'").read_all().to_pylist()
+    said, now = _Said(bronze), datetime.now(UTC)
+    columns = ["reject_id", "state", "decided_by", "held_from", "state_at"]
+    where = f"state in ('{State.HELD}', '{State.REPLAYED}')"
     changed = [
-        {"reject_id": one["reject_id"], "state": state.value, "state_at": datetime.now(UTC), "state_by": run_id}
-        for one in held
-        if (state := said.state_of(one["decided_by"], one["held_from"], one["state_at"])) is not State.HELD
+        {"reject_id": one["reject_id"], "state": state.value, "state_at": now, "state_by": run_id}
+        for one in target.scan(columns=columns, where=where).read_all().to_pylist()
+        if (state := said.state_of(one)) != one["state"]
     ]
     return entries(("state", "state_at", "state_by"), changed)
 
 
+def replays(bronze: LakeTable) -> int:
+    """How many replays main of a bronze table holds."""
+    return int(str((bronze.progress(REPLAYS) or {}).get("count", 0)))
+
+
 class _Said:
-    """What main of a bronze table says of loads."""
+    """What main of a bronze table says of its loads and replays."""
 
     def __init__(self, bronze: LakeTable) -> None:
         history = bronze.snapshots()
         self._published = {snapshot.summary.get(ATTEMPT) for snapshot in history}
         self._position = json.dumps(bronze.progress(LOAD), sort_keys=True)
+        self._replays = replays(bronze)
         # Behind the oldest snapshot nothing is known, unless it was the first.
         self._since = history[-1].committed_at if history and history[-1].parent_id is not None else None
 
-    def state_of(self, attempt: str | None, held_from: str | None, stored_at: datetime | None) -> State:
-        """Of a held record that was stored for an attempt to load from a position."""
-        if attempt is not None and attempt in self._published:
+    def state_of(self, record: Mapping[str, Any]) -> State:
+        """Of a record that is held or replayed."""
+        by, stored_at = record["decided_by"], record["state_at"]
+        if record["state"] == State.REPLAYED:
+            return State.OPEN if int(by) > self._replays else State.REPLAYED
+        if by is not None and by in self._published:
             return State.OPEN
-        if held_from == self._position:
+        if record["held_from"] == self._position:
             return State.HELD
         if stored_at is None or (self._since is not None and stored_at < self._since):
             # Nobody can tell any more. A replay lets no record in that a load has brought.
