@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -188,4 +189,8 @@ def _write_down(  # noqa: PLR0913  (what is written, and by whom)
     with connect(settings) as connection:
         # Two changes, for the second one leaves states alone: somebody may have discarded a record meanwhile.
         for columns, of in ((("state", "state_at", "state_by", "decided_by"), rows), (FINDINGS, news)):
-            change(lake, table, connection, lambda _, columns=columns, of=of: entries(columns, of))
+            change(lake, table, connection, partial(_put, columns, of))
+
+
+def _put(columns: Collection[str], values: Collection[Mapping[str, object]], _: LakeTable) -> pa.Table:
+    return entries(columns, values)

@@ -139,8 +139,8 @@ def _replay(
         )
     told = (table.name, result.tried, result.entered, result.there, result.still_broken)
     context.log.info("%s: tried %d records, %d entered bronze, %d were there, %d are still broken", *told)
-    context.add_output_metadata(_metadata(table, result))
     tell(result)
+    context.add_output_metadata(_metadata(table, result))
     if result.held is not None:
         raise dg.Failure(str(result.held), allow_retries=False)
     if not config.dry_run:
@@ -148,7 +148,7 @@ def _replay(
 
 
 def _metadata(table: Table, result: "ReplayResult") -> dict[str, Any]:
-    broken = [{"rule": rule, "records": count} for rule, count in sorted(result.broken.items())]
+    broken = [{"rule": rule, "records": f"{count:,}"} for rule, count in sorted(result.broken.items())]
     by_rule = {"lakehouse/still_broken_by_rule": dg.MetadataValue.md(markdown_table(broken))} if broken else {}
     return {
         "lakehouse/table": str(table.name),
