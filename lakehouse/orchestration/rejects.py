@@ -65,11 +65,11 @@ def reject_jobs(settings: Settings, declarations: "Declarations", heard: Heard |
     """The jobs of a project. `heard` is told what happens in this process."""
     tell = heard or _unheard
 
-    @dg.op(name=REPLAY, description="Judges records again, and lets those that pass into bronze.")
+    @dg.op(description="Judges records again, and lets those that pass into bronze.")
     def replay_records(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         _replay(settings, declarations, context, config, tell)
 
-    @dg.op(name=DISCARD, description="Closes open records for good; they stay in the quarantine.")
+    @dg.op(description="Closes open records for good; they stay in the quarantine.")
     def discard_records(context: dg.OpExecutionContext, config: DiscardConfig) -> None:
         from lakehouse.iceberg import Lake
         from lakehouse.ingest import discard
@@ -106,7 +106,9 @@ def run_rejects(settings: Settings, declarations: "Declarations", name: str, con
     jobs = {job.name: job for job in reject_jobs(settings, declarations, told.append)}
     with open_instance(settings) as instance:
         result = jobs[name].execute_in_process(
-            instance=instance, run_config={**QUIET, "ops": {name: {"config": dict(config)}}}, raise_on_error=False
+            instance=instance,
+            run_config={**QUIET, "ops": {f"{name}_records": {"config": dict(config)}}},
+            raise_on_error=False,
         )
     return RejectRun(run_url(settings, result.run_id), told[0] if told else None, failures_of(result))
 
