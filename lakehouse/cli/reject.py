@@ -120,7 +120,8 @@ def replay(name: Name, *, rule: Rule = None, dry_run: DryRun = False, as_json: A
             show_json({**facts, "run": done.url})
         else:
             by_rule = ", ".join(f"{broken} {count:,}" for broken, count in sorted(found.broken.items()))
-            show_facts((key.replace("_", " "), value) for key, value in {**facts, "by_rule": by_rule}.items())
+            told = {**facts, "by_rule": by_rule}.items()
+            show_facts((key.replace("_", " "), value) for key, value in told if value != "")
     _end(done, as_json=as_json, findings=isinstance(found, ReplayResult) and found.still_broken > 0)
 
 
