@@ -40,6 +40,18 @@ def make_table() -> Callable[..., Table]:
 
 
 @pytest.fixture
+def landing(settings: Settings) -> Settings:
+    """Settings with a landing folder as their only source."""
+    (settings.state / "landing").mkdir()
+    return load_settings(
+        settings.project,
+        state=str(settings.state),
+        catalog={"uri": settings.catalog.uri.get_secret_value()},
+        sources={"landing": {"kind": "files", "root": "landing"}},
+    )
+
+
+@pytest.fixture
 def sources(settings: Settings, database: SecretStr) -> Settings:
     """Settings with a landing folder and the fresh database as sources."""
     (settings.state / "landing").mkdir()

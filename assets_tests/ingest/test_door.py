@@ -54,7 +54,11 @@ def test_a_rejected_row_keeps_everything_needed_to_mend_it(make_table: MakeTable
         "error": "id is missing; amount is not decimal(10, 2); a known currency",
         "run_key": "run-1",
         "extracted_at": AT,
-        "state": "open",
+        "state": "held",
+        "payload_bytes": 53,
+        "payload_raw": None,
+        "parsed": '{"currency": "XXX"}',
+        **dict.fromkeys(("state_at", "state_by", "decided_by", "held_from", "why")),
     }
 
 

@@ -106,7 +106,7 @@ def test_above_the_limit_nothing_is_published_and_the_rejects_are_held_once(
     strict = replace(payments, load=replace(payments.load, reject_limit=0.25))
     write(sources, "a.jsonl", paid("P1"), paid(None), paid("P2", "x"), paid("P3"))
     for _ in range(2):
-        with pytest.raises(LoadRejected, match=r"at most 25\.00%.*found 2 of 4.*quarantine\.shop_payments"):
+        with pytest.raises(LoadRejected, match=r"at most 25\.00%.*found 2 of 4.*reject show bronze\.payments"):
             load(sources, lake, strict, run_id="1")
     assert lake.table(payments.name).snapshots() == ()
     assert [row["state"] for row in rows(lake, QUARANTINE)] == ["held", "held"]
@@ -182,7 +182,12 @@ def test_progress_is_told(sources: Settings, lake: Lake, payments: Table) -> Non
 def test_personal_data_stays_marked_in_quarantine(payments: Table) -> None:
     assert quarantine_table(payments).personal_columns == frozenset()
     columns = (replace(payments.columns[0], personal=True), *payments.columns[1:])
-    assert quarantine_table(replace(payments, columns=columns)).personal_columns == {"payload", "found"}
+    assert quarantine_table(replace(payments, columns=columns)).personal_columns == {
+        "payload",
+        "payload_raw",
+        "found",
+        "parsed",
+    }
 
 
 def test_a_table_without_a_source_is_refused(sources: Settings, lake: Lake, payments: Table) -> None:

@@ -20,7 +20,7 @@ from lakehouse.errors import Fenced, LoadRejected
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import Door, LoadResult, load
 from lakehouse.ingest.intake import Intake
-from lakehouse.ingest.quarantine import collecting
+from lakehouse.ingest.rejects import collecting
 from lakehouse.ledger import LOADS
 from lakehouse.settings import Settings
 from lakehouse.sources import Chunk, Extract
@@ -122,7 +122,7 @@ def test_rows_that_the_source_counted_and_nobody_saw_stop_the_load(
     sources: Settings, lake: Lake, payments: Table
 ) -> None:
     chunk = Chunk(pa.table({"payment_id": ["P1"], "amount": ["1"]}), "somewhere")
-    with Door(payments) as door, collecting(sources.state / "tmp") as rejects:
+    with Door(payments) as door, collecting(sources, None, "run") as rejects:
         extract = Extract(iter([chunk]), {"x": 1}, expected_rows=2)
         intake = Intake(lake, payments, extract, door, rejects, began_at=datetime.now(UTC), run_key="k", run_id="r")
         with pytest.raises(LoadRejected, match=r"does not add up.*expected 2 rows.*found 1 read, 1 good, 0 rejected"):

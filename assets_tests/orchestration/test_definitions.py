@@ -195,7 +195,7 @@ def test_how_fresh_a_table_must_be_is_what_its_sla_says(specs: Specs, declaratio
 
 def test_what_starts_by_itself_is_switched_on(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} >= {"shop_bronze"}
+    assert {job.name for job in repository.get_all_jobs()} >= {"shop_bronze", "replay", "discard"}
     clocks = {schedule.name: schedule.cron_schedule for schedule in repository.schedule_defs}
     upkeep = load_settings(ROOT).upkeep.schedule
     assert clocks == {"shop_nightly": "0 2 * * *", "shop_upkeep": upkeep, "lakehouse_upkeep": upkeep}

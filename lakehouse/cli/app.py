@@ -15,6 +15,7 @@ from lakehouse.cli import (
     new,
     quality,
     query,
+    reject,
     restore,
     run,
     service,
@@ -48,6 +49,7 @@ app.add_typer(load.app, name="load")
 app.add_typer(contract.app, name="contract")
 app.add_typer(branch.app, name="branch")
 app.add_typer(quality.app, name="quality")
+app.add_typer(reject.app, name="reject")
 app.add_typer(upkeep.app, name="upkeep")
 app.add_typer(service.app, name="service")
 app.add_typer(settings.app, name="settings")

@@ -140,15 +140,15 @@ def show_outcome(settings: Settings, outcome: Outcome, *, as_json: bool, more: M
 def _row(settings: Settings, outcome: Outcome, entry: TableFigures) -> dict[str, Any]:
     from lakehouse.contracts import read_tables
     from lakehouse.iceberg import Lake
+    from lakehouse.ingest import waiting
 
     name = TableName.parse(entry["table"])
-    quarantine = TableName(Layer.QUARANTINE, f"{read_tables(settings.defs)[name].domain}_{name.table}")
-    lake = Lake.open(settings)
-    held = lake.table(quarantine).stats().rows if name.layer is Layer.BRONZE and lake.exists(quarantine) else 0
+    table = read_tables(settings.defs)[name]
+    kept = waiting(Lake.open(settings), table).total() if name.layer is Layer.BRONZE else 0
     return {
         "table": entry["table"],
         "rows": entry["rows"],
-        "quarantined": held,
+        "quarantined": kept,
         "files": entry["files"],
         "seconds": entry["seconds"],
         **outcome.count(name),

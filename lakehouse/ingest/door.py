@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from lakehouse.errors import ContractError
 from lakehouse.iceberg import arrow_schema
 from lakehouse.ingest.checks import Plan, make_plan
-from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, State, reject_id
+from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, Record, State, kept, reject_id
 from lakehouse.sources import Chunk
 from lakehouse.tables import Table
 from lakehouse.tables.sql import quote
@@ -123,45 +123,48 @@ class Door:
         # Bad rows are still among the good ones, so nothing is required yet.
         return pa.table(arrays, schema=pa.schema([field.with_nullable(nullable=True) for field in self._schema]))
 
-    def _unparsed(self, chunk: Chunk) -> Iterator[dict[str, str | None]]:
+    def _unparsed(self, chunk: Chunk) -> Iterator[Record]:
         for record in chunk.broken:
             yield {
                 "reject_id": reject_id(record.source, record.payload),
-                "payload": record.payload.decode(errors="backslashreplace"),
+                **kept(record.payload, record.size),
                 "broken_rules": json.dumps([UNPARSED]),
                 "source": record.source,
                 "error": record.error,
             }
 
-    def _broken(self, plan: Plan, chunk: Chunk, bad: pa.ChunkedArray) -> Iterator[dict[str, str | None]]:
+    def _broken(self, plan: Plan, chunk: Chunk, bad: pa.ChunkedArray) -> Iterator[Record]:
         """The rows that are not good, with every check each of them broke."""
         places = pc.indices_nonzero(bad).to_pylist()
         rejected = chunk.rows.filter(bad)
         cases = ", ".join(f"CASE WHEN {check.broken} THEN {place} END" for place, check in enumerate(plan.checks))
         try:
             self._connection.register("raw", rejected)
-            broken = self._connection.execute(f"SELECT [{cases}] FROM {plan.relation}").fetchall()
+            names = [column.name for column in self._table.source_columns]
+            typed = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in names)
+            broken = self._connection.execute(f"SELECT [{cases}], {typed} FROM {plan.relation}").fetchall()
             texts = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in rejected.column_names)
             values = self._connection.execute(f"SELECT {texts} FROM raw").fetchall()
         finally:
             self._connection.unregister("raw")
-        for place, (numbers,), texts_of_row in zip(places, broken, values, strict=True):
+        for place, (numbers, *good), texts_of_row in zip(places, broken, values, strict=True):
             row = dict(zip(rejected.column_names, texts_of_row, strict=True))
             checks = [plan.checks[number] for number in numbers if number is not None]
             payload = _payload(row) if chunk.payload is None else str(chunk.payload[place].as_py())
             source = chunk.coordinate(place)
             yield {
                 "reject_id": reject_id(source, payload.encode()),
-                "payload": payload,
+                **kept(payload.encode()),
                 "broken_rules": json.dumps([check.name for check in checks]),
                 "found": _payload({check.column: row.get(check.column) for check in checks if check.column}, keep=True),
+                "parsed": _payload(dict(zip(names, good, strict=True))),
                 "source": source,
                 "error": "; ".join(check.error for check in checks),
             }
 
     def _rejected(
         self,
-        records: Iterable[dict[str, str | None]],
+        records: Iterable[Record],
         extracted_at: datetime,
         run_key: str,
     ) -> pa.Table:
@@ -169,7 +172,7 @@ class Door:
             "table_name": str(self._table.name),
             "run_key": run_key,
             "extracted_at": extracted_at,
-            "state": State.OPEN.value,
+            "state": State.HELD.value,
         }
         return pa.Table.from_pylist([{**record, **same} for record in records], schema=QUARANTINE_SCHEMA)
 

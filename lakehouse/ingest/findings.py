@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from lakehouse.iceberg import MAIN, Lake
 from lakehouse.ingest.door import UNPARSED
 from lakehouse.ingest.load import LoadResult
-from lakehouse.ingest.quarantine import Broken, quarantine_table
+from lakehouse.ingest.quarantine import WAITING, quarantine_table
+from lakehouse.ingest.rejects import Broken
+from lakehouse.ingest.states import waiting
 from lakehouse.quality.finding import Finding, Outcome, Sample
 from lakehouse.quality.masking import MASK
 from lakehouse.tables import Rule, Severity, Table
@@ -28,10 +30,9 @@ def load_findings(lake: Lake, table: Table, result: LoadResult) -> tuple[Finding
     """What a load shows, and behind it what the gate found. One finding a check, samples masked."""
     found = _Found(table, result)
     types = {f"{column.name}_type" for column in table.columns} | {UNPARSED}
-    waiting = quarantined(lake, table)
     return (
         found.balance(),
-        waiting,
+        quarantined(lake, table),
         found.broken(LoadCheck.TYPES.value, LoadCheck.TYPES.description, types & result.broken.keys()),
         *(found.rule(rule) for rule in door_rules(table)),
         *result.findings,
@@ -39,17 +40,21 @@ def load_findings(lake: Lake, table: Table, result: LoadResult) -> tuple[Finding
 
 
 def quarantined(lake: Lake, table: Table) -> Finding:
-    """Whether the table's quarantine is empty."""
-    name = quarantine_table(table).name
-    waiting = lake.table(name).stats().rows if lake.exists(name) else 0
+    """Whether no record of the table waits in the quarantine. What was loaded, replayed or discarded since does not."""
+    name, found = quarantine_table(table).name, waiting(lake, table)
+    count = found.total()
+    by_state = ", ".join(f"{found[state]:,} {state}" for state in WAITING if found[state])
+    look = (
+        f"`lakehouse reject list {table.name}` tells them by rule, `lakehouse reject replay {table.name}` tries again."
+    )
     return Finding(
         table=table.name,
         rule=LoadCheck.QUARANTINE.value,
         severity=Severity.WARNING,
-        outcome=Outcome.FAILED if waiting else Outcome.PASSED,
-        description=LoadCheck.QUARANTINE.description,
-        observed=f"{waiting:,} rows in {name}",
-        sql=f"from {name}" if waiting else "",
+        outcome=Outcome.FAILED if count else Outcome.PASSED,
+        description=f"{LoadCheck.QUARANTINE.description} {look}",
+        observed=f"{count:,} rows in {name}{f' ({by_state})' if count else ''}",
+        sql=f"from {name} where state in ({', '.join(map(literal, WAITING))})" if count else "",
     )
 
 

@@ -18,7 +18,8 @@ from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.known import Known
-from lakehouse.ingest.quarantine import Broken, Rejects, State, quarantine_table
+from lakehouse.ingest.rejects import Broken, Rejects
+from lakehouse.ingest.states import ATTEMPT
 from lakehouse.ledger import LoadCounts, load_of
 from lakehouse.sources import Extract
 from lakehouse.tables import Table, Window
@@ -107,7 +108,9 @@ class Intake:
         self._require_all(seen)
         if self._too_many():
             raise self._refuse()
-        stored = self._rejects.store(self._lake, self._table, State.OPEN, self._run_key)
+        stored = self._rejects.store(self._lake, self._table, self._run_key)
+        if stored.attempt is not None:
+            self.summary[ATTEMPT] = stored.attempt
         self.rows_quarantined, self.rows_seen = stored.added, stored.seen + seen
         self.retries = self._tried + self._extract.retries()
         counts = LoadCounts(
@@ -143,13 +146,14 @@ class Intake:
         return policy is not None and policy.too_many(self._rejects.count, self.rows_read)
 
     def _refuse(self) -> LoadRejected:
-        stored = self._rejects.store(self._lake, self._table, State.HELD, self._run_key)
+        stored = self._rejects.store(self._lake, self._table, self._run_key)
         _log.warning("load rejected", table=str(self._table.name), rejected=self._rejects.count, held=stored.added)
         return LoadRejected(
             f"too many rows for {self._table.name} break its contract, so nothing was published",
             expected=f"at most {self._table.load.limit if self._table.load is not None else 0} (rejectLimit)",
             found=f"{self._rejects.count} of {self.rows_read}",
-            remedy=f"See {quarantine_table(self._table).name} for what is wrong; mend the source, or the contract.",
+            remedy=f"`lakehouse reject show {self._table.name}` says what is wrong. Mend the source or the contract,"
+            " and load again.",
         )
 
     def _days_of(self, accepted: pa.Table) -> set[date]:

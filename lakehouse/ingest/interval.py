@@ -17,8 +17,8 @@ from lakehouse.iceberg import MAIN, Commit, Lake, LakeTable, arrow_schema
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.intake import Intake
 from lakehouse.ingest.known import Known
-from lakehouse.ingest.quarantine import Rejects
 from lakehouse.ingest.reading import Reading
+from lakehouse.ingest.rejects import Rejects
 from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table

@@ -1,9 +1,10 @@
 """One load of one bronze table: read from the last position, split, quarantine, publish.
 
 Rejected records are committed first, then the good rows, together with the position reached and all counts, in one
-snapshot. Whatever dies in between is done again by the next load: it starts from the same position, and finds the
-rejected records by their ids. What a row must be is `door.py`'s business; how rows wait for their audit, `staged.py`;
-what was loaded so far is told by `ledger/`.
+snapshot; then the rejected ones are open to be replayed. Whatever dies in between is done again by the next load: it
+starts from the same position, and finds the rejected records by their ids. What a row must be is `door.py`'s business;
+how rows wait for their audit, `staged.py`; what becomes of rejected ones, `states.py`; what was loaded so far is told
+by `ledger/`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from lakehouse.iceberg import Commit, Lake
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.interval import Interval, Told, run_key
 from lakehouse.ingest.known import known_content
-from lakehouse.ingest.quarantine import Broken, collecting
 from lakehouse.ingest.reading import Reading
+from lakehouse.ingest.rejects import Broken, collecting
 from lakehouse.ingest.retries import with_retries
 from lakehouse.ingest.staged import Staged, still_fresh, sweep, write_judged
+from lakehouse.ingest.states import settle
 from lakehouse.ledger import record_loads
 from lakehouse.quality.finding import Finding
 from lakehouse.settings import Settings
@@ -135,7 +137,10 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
 
     def attempt(tried: int) -> LoadResult:
         source, began_at = open_source(settings, table, s3=s3), datetime.now(UTC)
-        positions = lake.create(table).positions()
+        target = lake.create(table)
+        # What a load before this one was killed at.
+        settle(settings, lake, table, run_id=run_id)
+        positions = target.positions()
         reading = Reading(table, positions, began_at, run_id, tried=tried, window=window, full=full)
         with _room(settings.state):
             return _attempt(settings, lake, reading, source, on_progress=on_progress, gate=gate)
@@ -163,9 +168,9 @@ def _attempt(  # noqa: PLR0913  (as `load`)
         return LoadResult(
             None, 0, 0, 0, 0, (), seconds, reading.since, key, findings=findings, held=held, reread=reading.reread
         )
-    room = settings.state / "tmp"
     with ExitStack() as stack:
-        door, rejects, known = stack.enter_context(Door(table)), stack.enter_context(collecting(room)), None
+        door, known = stack.enter_context(Door(table)), None
+        rejects = stack.enter_context(collecting(settings, reading.since, reading.run_id))
         if reading.compared is not None:
             stored = lake.table(table.name)
             known = stack.enter_context(known_content(settings, table, stored, where=reading.compared or None))
@@ -176,6 +181,7 @@ def _attempt(  # noqa: PLR0913  (as `load`)
             if reading.reread is None:
                 sweep(interval.target, keep=staged.commit.branch if staged.held else None)
             if staged.held is None:
+                settle(settings, lake, table, run_id=reading.run_id)
                 record_loads(lake, table.name)
                 _log.info("loaded", table=str(table.name), read=result.rows_read, published=result.rows_published)
     return result

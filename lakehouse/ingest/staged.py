@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from lakehouse.errors import AuditFailed, BranchMissing, Fenced, LakehouseError, LoadRejected, PublishConflict
 from lakehouse.iceberg import MAIN, Commit, LakeTable
-from lakehouse.ingest.interval import Interval
 from lakehouse.quality.finding import Finding
 from lakehouse.tables import Severity, Table, TableRuleKind
 
@@ -26,6 +25,27 @@ PREFIX = "load/"
 """The branches of loads: `load/<run key>`."""
 
 
+class Writing(Protocol):
+    """Rows that can be written to a branch of their table, once: those of an interval, or of a replay."""
+
+    table: Table
+    target: LakeTable
+    run_key: str
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether another writer has moved main on from where these rows begin."""
+        ...
+
+    def is_on(self, branch: str) -> bool:
+        """Whether a branch has these rows already."""
+        ...
+
+    def write(self, branch: str) -> Commit:
+        """Append them; nothing where the branch has them already."""
+        ...
+
+
 @dataclass(frozen=True)
 class Staged:
     """What became of the rows. `commit` is the one on main, or what stands on the branch when they are `held`."""
@@ -35,7 +55,7 @@ class Staged:
     held: AuditFailed | None = None
 
 
-def write_judged(interval: Interval, gate: Gate | None) -> Staged:
+def write_judged(interval: Writing, gate: Gate | None) -> Staged:
     """Write an interval; first to a branch where a rule can hold it back, to main where the gate can only warn.
 
     Raises Fenced when another load was faster, and what `Interval.write` and the gate raise.
@@ -63,7 +83,7 @@ def sweep(target: LakeTable, *, keep: str | None) -> None:
 
 
 class _Staging:
-    def __init__(self, interval: Interval, gate: Gate) -> None:
+    def __init__(self, interval: Writing, gate: Gate) -> None:
         self._interval, self._gate = interval, gate
         self._table, self._target = interval.table, interval.target
         self._branch = PREFIX + interval.run_key

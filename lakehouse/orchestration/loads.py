@@ -1,7 +1,7 @@
 """What loads are told by: the balance of one, for its asset; for sensors how far a table has come, and its contract.
 
-When sensors ask is told in `arrivals.py` and `polls.py`, what a load does in `ingest/`. What a run of loads begins early
-for its models is here, too.
+When sensors ask is told in `arrivals.py` and `polls.py`, what a load does in `ingest/`. What a run that loads begins
+early for its models is here, too.
 """
 
 from __future__ import annotations

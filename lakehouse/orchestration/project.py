@@ -13,6 +13,7 @@ from lakehouse.orchestration.changes import change_assets
 from lakehouse.orchestration.home import prepare_home
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.models import model_assets
+from lakehouse.orchestration.rejects import reject_jobs
 from lakehouse.orchestration.triggers import jobs, schedules, sensors
 from lakehouse.orchestration.upkeep_assets import upkeep_assets
 from lakehouse.orchestration.upkeep_schedule import upkeep_schedules
@@ -35,7 +36,7 @@ def definitions(settings: Settings) -> dg.Definitions:
             *model_assets(settings, declarations),
             *upkeep_assets(settings, declarations),
         ],
-        jobs=[*jobs(graph), *upkeep_jobs(declarations)],
+        jobs=[*jobs(graph), *upkeep_jobs(declarations), *reject_jobs(settings, declarations)],
         schedules=[*schedules(graph), *upkeep_schedules(settings, declarations)],
         sensors=sensors(settings, graph),
         resources=s3.resources(settings),

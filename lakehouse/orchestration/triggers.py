@@ -14,6 +14,7 @@ from lakehouse.orchestration.changes import changes_sensor
 from lakehouse.orchestration.conditions import repairs
 from lakehouse.orchestration.model_graph import ModelGraph
 from lakehouse.orchestration.polls import poll_sensors
+from lakehouse.orchestration.rejects import DISCARD, REPLAY
 from lakehouse.orchestration.specs import table_key
 from lakehouse.orchestration.upkeep_tables import upkeep_groups
 from lakehouse.settings import Settings
@@ -64,8 +65,9 @@ def _loads(graph: ModelGraph) -> dict[str, frozenset[TableName]]:
 
 
 def _known_jobs(graph: ModelGraph) -> Mapping[str, frozenset[TableName]]:
-    """What a run of a whole job makes. Upkeep makes nothing."""
-    return {**dict.fromkeys(upkeep_groups(graph.declarations), frozenset[TableName]()), **_loads(graph)}
+    """What a run of a whole job makes. Upkeep makes nothing; what a replay brings is loaded already."""
+    nothing = (*upkeep_groups(graph.declarations), REPLAY, DISCARD)
+    return {**dict.fromkeys(nothing, frozenset[TableName]()), **_loads(graph)}
 
 
 def _domains(graph: ModelGraph) -> list[str]:

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from lakehouse.iceberg import Lake
-from lakehouse.ingest import quarantine_table
+from lakehouse.ingest import waiting
 from lakehouse.ledger import CHECKS
 from lakehouse.orchestration.why_reasons import Kind, Reason
 from lakehouse.quality.finding import Outcome
@@ -94,8 +94,7 @@ class Held:
         """Rows that wait in quarantine. They hold nothing back."""
         for name in self._chain:
             table = self._declarations.get(name)
-            waiting = quarantine_table(table).name if table is not None and table.load is not None else None
-            rows = self._lake.table(waiting).stats().rows if waiting and self._lake.exists(waiting) else 0
+            rows = waiting(self._lake, table).total() if table is not None and table.load is not None else 0
             if rows:
-                look = f'lakehouse query "from {waiting} limit 20"'
-                yield Reason(name, Kind.QUARANTINE, f"{rows:,} rows wait in {waiting}", remedy=look, beside=True)
+                look = f"lakehouse reject list {name}"
+                yield Reason(name, Kind.QUARANTINE, f"{rows:,} rows wait in quarantine", remedy=look, beside=True)

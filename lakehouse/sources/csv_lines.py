@@ -55,7 +55,7 @@ def csv_lines(stream: BinaryIO, path: str, delimiter: str) -> Iterator[Chunk]:
             header = fields
         elif fault is not None or len(fields) != len(header):
             error = fault or f"{len(fields)} fields where the header has {len(header)}"
-            broken.append(Broken(records.raw, source, error))
+            broken.append(Broken(records.raw, source, error, records.size))
         else:
             rows.append(fields)
             sources.append(source)

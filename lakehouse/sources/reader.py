@@ -22,19 +22,24 @@ import pyarrow as pa
 from lakehouse.tables import Position, Window
 
 MAX_PAYLOAD = 64 * 1024
-"""The most bytes of one broken record that are kept."""
+"""The most bytes of one rejected record that are kept."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A record that did not even parse: its first bytes, where it stands, and why."""
+    """A record that did not even parse: its first bytes, where it stands, why, and how many bytes came of it.
+
+    `size` is the payload's own unless whoever read the record has cut it already.
+    """
 
     payload: bytes
     source: str
     error: str
+    size: int = 0
 
     def __post_init__(self) -> None:
         """Bound the payload: a broken file may be one endless line."""
+        object.__setattr__(self, "size", max(self.size, len(self.payload)))
         object.__setattr__(self, "payload", self.payload[:MAX_PAYLOAD])
 
 

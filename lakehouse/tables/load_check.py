@@ -20,6 +20,6 @@ class LoadCheck(StrEnum):
 
 _DEMANDS = {
     LoadCheck.BALANCE: "Rows read = rows published + rows quarantined + rows seen before, each counted elsewhere.",
-    LoadCheck.QUARANTINE: "No row waits in the quarantine table: none of this load, and none of the loads before.",
+    LoadCheck.QUARANTINE: "No row waits in the quarantine: none of this load, and none of the loads before.",
     LoadCheck.TYPES: "Every record parses, and every value has its column's type.",
 }
