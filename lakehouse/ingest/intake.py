@@ -18,6 +18,7 @@ from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.quarantine import Broken, Rejects, State, quarantine_table
+from lakehouse.ingest.seen import Seen
 from lakehouse.sources import Extract
 from lakehouse.tables import Table, Window
 from lakehouse.tables.window import spans
@@ -26,6 +27,7 @@ from lakehouse.telemetry import Meter
 _log = structlog.get_logger(__name__)
 
 _COUNTS = "lakehouse.rows-"
+_COUNTED = ("read", "published", "quarantined", "seen", "deleted")
 _BY_RULE = "lakehouse.rejected-by-rule"
 _GIVE_UP = 100_000
 """So many rejected records, if they are more than the limit allows so far, end a load that would fail anyway."""
@@ -44,11 +46,12 @@ class Intake:
         *,
         began_at: datetime,
         run_key: str,
+        seen: Seen | None = None,
     ) -> None:
         self._lake, self._table, self._extract, self._door, self._rejects = lake, table, extract, door, rejects
-        self._began_at, self._run_key = began_at, run_key
+        self._began_at, self._run_key, self._seen = began_at, run_key, seen
         self._days: set[date] = set()
-        self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = 0
+        self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = self.rows_deleted = 0
         self.broken: Mapping[str, Broken] = rejects.by_rule
         # Filled at the end of `batches`; the commit reads it after that.
         self.summary: dict[str, str] = {"lakehouse.extracted-at": began_at.isoformat()}
@@ -64,20 +67,26 @@ class Intake:
         for chunk in self._extract.chunks:
             parts = self._door.split(chunk, self._began_at, self._run_key)
             self.rows_read += chunk.count
-            self.rows_published += parts.accepted.num_rows
+            accepted = parts.accepted if self._seen is None else self._seen.fresh(chunk, parts.accepted)
+            self.rows_published += accepted.num_rows
+            self.rows_seen += parts.accepted.num_rows - accepted.num_rows
             self._rejects.add(parts.rejected)
-            self._days |= self._days_of(parts.accepted)
+            self._days |= self._days_of(accepted)
             meter.add(chunk.count)
             if self._rejects.count >= _GIVE_UP and self._too_many():
                 raise self._refuse()
-            yield from parts.accepted.to_batches()
+            yield from accepted.to_batches()
         meter.finish()
+        for gone in self._seen.deleted(self._began_at, self._run_key) if self._seen is not None else ():
+            self.rows_deleted += gone.num_rows
+            self._days |= self._days_of(gone)
+            yield from gone.to_batches()
         self._finish()
 
     def take_over(self, target: LakeTable, branch: str) -> None:
         """Take what the snapshot on the branch says, which this load made when it was run before: counts and days."""
         summary = next((one.summary for one in target.snapshots(branch) if one.run_key == self._run_key), {})
-        for name in ("read", "published", "quarantined", "seen"):
+        for name in _COUNTED:
             setattr(self, f"rows_{name}", int(summary.get(_COUNTS + name, 0)))
         self.broken = {rule: Broken(rows) for rule, rows in json.loads(summary.get(_BY_RULE, "{}")).items()}
         if self._table.window_column is not None:
@@ -90,20 +99,22 @@ class Intake:
         if self._too_many():
             raise self._refuse()
         stored = self._rejects.store(self._lake, self._table, State.OPEN, self._run_key)
-        self.rows_quarantined, self.rows_seen = stored.added, stored.seen
-        for name in ("read", "published", "quarantined", "seen"):
+        self.rows_quarantined = stored.added
+        self.rows_seen += stored.seen
+        for name in _COUNTED:
             self.summary[_COUNTS + name] = str(getattr(self, f"rows_{name}"))
         if self.broken:
             self.summary[_BY_RULE] = json.dumps({rule: broken.rows for rule, broken in sorted(self.broken.items())})
 
     def _require_all(self) -> None:
-        split = self.rows_published + self._rejects.count
+        split = self.rows_published + self.rows_seen + self._rejects.count
         expected = self.rows_read if self._extract.expected_rows is None else self._extract.expected_rows
         if not expected == self.rows_read == split:
             raise LoadRejected(
                 f"the load of {self._table.name} does not add up, so nothing was published",
                 expected=f"{expected} rows, as the source counted them",
-                found=f"{self.rows_read} read, {self.rows_published} good, {self._rejects.count} rejected",
+                found=f"{self.rows_read} read, {self.rows_published} good, {self.rows_seen} seen before,"
+                f" {self._rejects.count} rejected",
                 remedy="Load again; if it happens again, report it.",
             )
 

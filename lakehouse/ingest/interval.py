@@ -18,6 +18,7 @@ from lakehouse.iceberg import Commit, Lake, LakeTable, arrow_schema
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.intake import Intake
 from lakehouse.ingest.quarantine import Rejects
+from lakehouse.ingest.seen import Seen
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
 
@@ -49,6 +50,7 @@ class Interval:
     rejects: Rejects
     began_at: datetime
     on_progress: Told | None = None
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         self.target: LakeTable = self.lake.table(self.table.name)
@@ -93,6 +95,7 @@ class Interval:
             self.rejects,
             began_at=self.began_at,
             run_key=self.run_key,
+            seen=self.seen,
         )
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
@@ -103,10 +106,11 @@ class Interval:
 
     def _require_balance(self, commit: Commit) -> None:
         """The last look: what the committed files hold is what went through the door."""
-        if commit.rows_added != self.intake.rows_published:
+        expected = self.intake.rows_published + self.intake.rows_deleted
+        if commit.rows_added != expected:
             raise LakehouseError(
                 f"snapshot {commit.snapshot_id} of {self.table.name} does not hold what was loaded",
-                expected=f"{self.intake.rows_published} rows",
+                expected=f"{expected} rows",
                 found=f"{commit.rows_added}",
                 remedy="Roll the table back to the snapshot before, and report this.",
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,14 @@ from lakehouse.iceberg import Commit, Lake
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.interval import SCOPE, Interval, Told, run_key
 from lakehouse.ingest.quarantine import Broken, collecting
+from lakehouse.ingest.seen import comparing
 from lakehouse.ingest.staged import Staged, still_fresh, sweep, write_judged
 from lakehouse.ledger import LoadRecord, record_load
 from lakehouse.quality.finding import Finding
 from lakehouse.settings import Settings
 from lakehouse.sources import open_source
 from lakehouse.tables import Position, Table, Window
+from lakehouse.tables.window import spans
 from lakehouse.telemetry import bound
 
 if TYPE_CHECKING:
@@ -58,6 +60,29 @@ class LoadResult:
     broken: Mapping[str, Broken] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     held: AuditFailed | None = None
+    rows_deleted: int = 0
+    """Rows added beside those read: each says that the source no longer has a key."""
+    more: bool = False
+    """The source has more: this was a part of its first load."""
+
+    def then(self, later: LoadResult) -> LoadResult:
+        """This and the part that came after it as one."""
+        broken = {**self.broken, **later.broken}
+        for rule in self.broken.keys() & later.broken.keys():
+            first, second = self.broken[rule], later.broken[rule]
+            broken[rule] = Broken(first.rows + second.rows, [*first.examples, *second.examples][:10])
+        return replace(
+            later,
+            rows_read=self.rows_read + later.rows_read,
+            rows_published=self.rows_published + later.rows_published,
+            rows_quarantined=self.rows_quarantined + later.rows_quarantined,
+            rows_seen=self.rows_seen + later.rows_seen,
+            rows_deleted=self.rows_deleted + later.rows_deleted,
+            windows=spans(day for window in (*self.windows, *later.windows) for day in window.days),
+            seconds=self.seconds + later.seconds,
+            commit=later.commit or self.commit,
+            broken=broken,
+        )
 
 
 def load(  # noqa: PLR0913  (the last three are by name and rarely given)
@@ -94,7 +119,25 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
     s3: S3Client | None = None,
     gate: Gate | None = None,
 ) -> LoadResult:
-    """As `load`, but a failed blocking rule is told as `held` with all that was counted and found, not raised."""
+    """As `load`, but a failed blocking rule is told as `held` with all that was counted and found, not raised.
+
+    A source that comes in parts is loaded to its end, each part in a commit of its own.
+    """
+    result = _load_part(settings, lake, table, run_id, on_progress, s3, gate)
+    while result.more and result.held is None:
+        result = result.then(_load_part(settings, lake, table, run_id, on_progress, s3, gate))
+    return result
+
+
+def _load_part(  # noqa: PLR0913, PLR0917  (as `attempt_load`)
+    settings: Settings,
+    lake: Lake,
+    table: Table,
+    run_id: str,
+    on_progress: Told | None,
+    s3: S3Client | None,
+    gate: Gate | None,
+) -> LoadResult:
     started, began_at = time.monotonic(), datetime.now(UTC)
     source = open_source(settings, table, s3=s3)
     target = lake.create(table)
@@ -105,8 +148,13 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
         findings, held = still_fresh(table, gate)
         key, seconds = run_key(table, since, since), time.monotonic() - started
         return LoadResult(None, 0, 0, 0, 0, (), seconds, since, key, findings=findings, held=held)
-    with Door(table) as door, collecting(settings.state / "tmp") as rejects:
-        interval = Interval(lake, table, extract, since, door, rejects, began_at, on_progress)
+    temporary = settings.state / "tmp"
+    with (
+        Door(table) as door,
+        collecting(temporary) as rejects,
+        comparing(target, table, extract.compare, temporary) as seen,
+    ):
+        interval = Interval(lake, table, extract, since, door, rejects, began_at, on_progress, seen)
         with bound(run_key=interval.run_key):
             staged = write_judged(interval, gate)
             result = _result(interval, staged, time.monotonic() - started)
@@ -132,6 +180,8 @@ def _result(interval: Interval, staged: Staged, seconds: float) -> LoadResult:
         broken=intake.broken,
         findings=staged.findings,
         held=staged.held,
+        rows_deleted=intake.rows_deleted,
+        more=interval.extract.more,
     )
 
 
