@@ -23,6 +23,7 @@ def make_table() -> Callable[..., Table]:
         options: Mapping[str, object] | None = None,
         reject_limit: float = 0.5,
         window: str | None = None,
+        key: Sequence[str] = (),
     ) -> Table:
         return Table(
             name=TableName.parse("bronze.payments"),
@@ -33,6 +34,7 @@ def make_table() -> Callable[..., Table]:
             load=LoadPolicy(source, options or {"files": "*.jsonl"}, reject_limit),
             rules=tuple(rules),
             window_column=window,
+            primary_key=tuple(key),
         )
 
     return make

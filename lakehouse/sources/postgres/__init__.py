@@ -1,7 +1,8 @@
 """PostgreSQL as a source: by a watermark column, by the transaction that wrote a row (`xmin`), or whole (`full`).
 
-`reader.py` is what the three share; `watermark.py`, `xmin.py` and `full.py` each decide which rows a load reads and
-what position it reaches. Which of those rows bronze has already is decided in `ingest/seen.py`, by what an `Extract` says.
+`reader.py` is what the three share; `watermark.py`, `xmin.py` and `full.py` each decide which rows a load reads, and
+what position it reaches. Which of those rows bronze has already is decided in `ingest/seen.py`, by what the `Extract`
+says.
 """
 
 from lakehouse.sources.postgres.full import FullReader

@@ -135,6 +135,5 @@ class PostgresReader:
         return SourceError(
             f"{address}: the stored position is not one of {expected}",
             found=repr(since)[:200],
-            remedy=f"It was loaded in another way before: `lakehouse load run {self._table.name} --full`, or restore the"
-            " contract.",
+            remedy=f"It was loaded in another way: mend it, or `lakehouse load run {self._table.name} --full`.",
         )
