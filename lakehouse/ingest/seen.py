@@ -41,6 +41,10 @@ class Seen:
         content = [_VERSION] if compare.version else [column.name for column in table.source_columns]
         self._columns = list(dict.fromkeys([*compare.key, *content]))
         self._version = compare.version or _content([quote(name) for name in content])
+        types = {column.name: duckdb_type(column.type) for column in table.columns}
+        columns = ", ".join(f"{quote(name)} {types[name]}" for name in compare.key)
+        # The keys that the source has.
+        connection.execute(f"CREATE TABLE present ({columns})")
 
     def fresh(self, chunk: Chunk, accepted: pa.Table) -> pa.Table:
         """Those of the accepted rows of a chunk that bronze does not have."""
@@ -63,7 +67,7 @@ class Seen:
             return
         keys = ", ".join(self._key)
         self._connection.execute(
-            f"CREATE OR REPLACE TABLE gone AS SELECT {keys}, at FROM known"
+            f"CREATE OR REPLACE TABLE gone AS SELECT {keys}, moment FROM known"
             f" ANTI JOIN present USING ({keys}) WHERE NOT known.deleted"
         )
         if not self._connection.execute("SELECT count(*) FROM gone").fetchall()[0][0]:
@@ -71,7 +75,7 @@ class Seen:
         same = " AND ".join([f"given.{name} = gone.{name}" for name in self._key])
         for batch in self._target.scan(columns=self._schema.names):
             rows = pa.Table.from_batches([batch])
-            places = self._ask(rows, f"SELECT {_PLACE} FROM given SEMI JOIN gone ON {same} AND {_AT} = gone.at")
+            places = self._ask(rows, f"SELECT {_PLACE} FROM given SEMI JOIN gone ON {same} AND {_AT} = gone.moment")
             if places:
                 yield self._marked(rows.take(places), extracted_at, run_key)
 
@@ -83,7 +87,7 @@ class Seen:
         deleted = f"coalesce({DELETED.name}, false)" if self._compare.deletions else "false"
         keys = ", ".join(self._key)
         self._connection.execute(
-            f"CREATE OR REPLACE TABLE known AS SELECT {keys}, {self._version} AS version, {_AT} AS at,"
+            f"CREATE OR REPLACE TABLE known AS SELECT {keys}, {self._version} AS version, {_AT} AS moment,"
             f" {deleted} AS deleted FROM bronze WHERE {' AND '.join(f'{name} IS NOT NULL' for name in self._key)}"
         )
         self._connection.unregister("bronze")
@@ -91,25 +95,26 @@ class Seen:
             # By a join, not by a window or arg_max: what it holds for a key has one size, so it can go to the disk.
             self._connection.execute(
                 f"CREATE OR REPLACE TABLE known AS SELECT known.* FROM known SEMI JOIN"
-                f" (SELECT {keys}, max(at) AS at FROM known GROUP BY {keys}) newest USING ({keys}, at)"
+                f" (SELECT {keys}, max(moment) AS moment FROM known GROUP BY {keys}) newest USING ({keys}, moment)"
             )
         return bool(self._connection.execute("SELECT count(*) FROM known").fetchall()[0][0])
 
     def _keep_keys(self, chunk: Chunk) -> None:
         """Remember the keys that the source has, also those of rows that break the contract."""
-        types = {column.name: (column.type, self._schema.field(column.name).type) for column in self._table.columns}
-        columns = ", ".join(f"{quote(name)} {duckdb_type(types[name][0])}" for name in self._compare.key)
-        self._connection.execute(f"CREATE TABLE IF NOT EXISTS present ({columns})")
         if not chunk.rows.num_rows:
             return
+        kinds = {name: self._schema.field(name).type for name in self._compare.key}
         raw = chunk.rows.select(list(self._compare.key))
         self._connection.register("raw", raw)
         given = {str(row[0]): str(row[1]) for row in self._connection.execute("DESCRIBE FROM raw").fetchall()}
         casts = (
             exact_cast(
-                f"raw.{quote(name)}", given[name], types[name][0], same=raw.schema.field(name).type == types[name][1]
+                f"raw.{quote(name)}",
+                given[name],
+                self._table.column(name).type,
+                same=raw.schema.field(name).type == kind,
             )
-            for name in self._compare.key
+            for name, kind in kinds.items()
         )
         values = [how.value or f"raw.{name}" for how, name in zip(casts, self._key, strict=True)]
         self._connection.execute(f"INSERT INTO present SELECT {', '.join(values)} FROM raw")

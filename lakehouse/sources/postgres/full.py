@@ -25,10 +25,12 @@ class FullReader(PostgresReader):
 
     def __init__(self, settings: Settings, source: PostgresSource, table: Table) -> None:
         super().__init__(settings, source, table)
-        if not table.primary_key:
+        columns = {column.name for column in table.source_columns}
+        if not table.primary_key or not columns.issuperset(table.primary_key):
             raise ContractError(
-                f"{table.file}: {table.name} is loaded in full and has no primary key",
+                f"{table.file}: {table.name} is loaded in full and has no primary key of the source's columns",
                 expected="one, by which rows are found that changed or are gone",
+                found=", ".join(table.primary_key) or None,
                 remedy="Mark the key's columns with `primaryKey: true`, or load by a watermark column.",
             )
 
