@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -11,12 +12,13 @@ from pydantic import SecretStr
 from assets_tests.ingest.payments import QUARANTINE, balanced, rows
 from lakehouse.errors import SourceChanged
 from lakehouse.iceberg import Lake
-from lakehouse.ingest import LoadResult, load
+from lakehouse.ingest import Door, load
+from lakehouse.ingest.seen import comparing
 from lakehouse.settings import Settings
+from lakehouse.sources import open_source
 from lakehouse.tables import Rule, Table
 
 COLUMNS = {"id": "long", "code": "decimal(6, 2)", "name": "string", "updated_at": "timestamptz"}
-Load = Callable[[], LoadResult]
 
 
 @pytest.fixture
@@ -155,3 +157,12 @@ def test_a_restored_database_is_read_anew_and_what_is_the_same_is_not_added(
     with pytest.raises(SourceChanged, match="--full"):
         load(sources, lake, table, run_id="2")
     assert names(lake, table) == ["old", "same"]
+    # What `--full` reads then: everything, compared by content, for its transactions have other numbers.
+    extract = open_source(sources, table).read(None)
+    assert extract is not None
+    with Door(table) as door, comparing(lake.table(table.name), table, extract.compare, sources.state / "tmp") as seen:
+        assert seen is not None
+        parts = [(chunk, door.split(chunk, datetime.now(UTC), "full").accepted) for chunk in extract.chunks]
+        fresh = [row["name"] for chunk, accepted in parts for row in seen.fresh(chunk, accepted).to_pylist()]
+    assert fresh == ["new"]
+    assert list((sources.state / "tmp").iterdir()) == []

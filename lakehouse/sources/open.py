@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ContractError
@@ -15,7 +16,10 @@ from lakehouse.tables import Table
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_POSTGRES = {"xmin": XminReader, "full": FullReader}
+_POSTGRES: Mapping[str, Callable[[Settings, PostgresSource, Table], SourceReader]] = {
+    "xmin": XminReader,
+    "full": FullReader,
+}
 """What `watermark` may say instead of a column."""
 
 
@@ -33,7 +37,7 @@ def open_source(settings: Settings, table: Table, *, s3: S3Client | None = None)
             remedy=f"Add [tool.lakehouse.sources.{name or '<name>'}], or name another in the contract's load.",
         )
     if isinstance(source, PostgresSource):
-        way = table.load.options.get("watermark") if table.load is not None else None
+        way = str(table.load.options.get("watermark")) if table.load is not None else ""
         return _POSTGRES.get(way, WatermarkReader)(settings, source, table)
     if isinstance(source, FilesSource):
         return FilesReader(settings, source, table, s3)
