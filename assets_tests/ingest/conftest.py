@@ -24,6 +24,7 @@ def make_table() -> Callable[..., Table]:
         reject_limit: float = 0.5,
         reject_rows: int | None = None,
         window: str | None = None,
+        key: Sequence[str] = (),
     ) -> Table:
         return Table(
             name=TableName.parse("bronze.payments"),
@@ -34,6 +35,7 @@ def make_table() -> Callable[..., Table]:
             load=LoadPolicy(source, options or {"files": "*.jsonl"}, reject_limit, reject_rows),
             rules=tuple(rules),
             window_column=window,
+            primary_key=tuple(key),
         )
 
     return make

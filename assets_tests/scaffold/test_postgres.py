@@ -11,7 +11,7 @@ from lakehouse.ingest import LoadResult
 from lakehouse.scaffold import postgres
 from lakehouse.scaffold.postgres import find_watermark
 from lakehouse.scaffold.write import Plan
-from lakehouse.sources.postgres_catalog import CatalogColumn
+from lakehouse.sources.postgres.catalog import CatalogColumn
 from lakehouse.tables import Table
 
 Propose = Callable[..., Plan]

@@ -6,7 +6,7 @@ import pytest
 from lakehouse.scaffold.candidate import CandidateColumn, Sample, table_word
 from lakehouse.scaffold.profile import ColumnProfile, Profile, profile
 from lakehouse.scaffold.types import postgres_type
-from lakehouse.sources.postgres_catalog import CatalogColumn
+from lakehouse.sources.postgres.catalog import CatalogColumn
 
 
 def profiled(columns: dict[str, pa.Array], *, complete: bool = True) -> Profile:

@@ -27,6 +27,7 @@ def make_table() -> MakeTable:
             columns=tuple(Column(name, kind) for name, kind in columns.items()),
             file=Path("defs/shop/bronze/things.yaml"),
             load=LoadPolicy(source, options),
+            primary_key=("id",) if "id" in columns else (),
         )
 
     return make

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from lakehouse.sources.postgres_catalog import Index, Relation, columns, indexes, primary_key, tables
+from lakehouse.sources.postgres.catalog import Index, Relation, columns, indexes, primary_key, tables
 
 
 @pytest.fixture

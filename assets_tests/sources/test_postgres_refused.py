@@ -48,7 +48,7 @@ def test_a_watermark_that_is_no_time_is_refused(
     [
         ({"table": "public.things"}, "'watermark'.*every load would add the whole table"),
         ({"watermark": "updated_at"}, "'table'"),
-        ({**BY_TIME, "watermrk": "x"}, "'watermrk'.*one of clock, table, watermark"),
+        ({**BY_TIME, "watermrk": "x"}, "'watermrk'.*one of chunk_mb, clock, ignore, lag, table, watermark"),
         ({**BY_TIME, "clock": 5}, "'clock'.*found 5"),
     ],
 )

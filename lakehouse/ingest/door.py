@@ -22,7 +22,7 @@ from lakehouse.iceberg import arrow_schema
 from lakehouse.ingest.checks import Plan, make_plan
 from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, Record, State, kept, reject_id
 from lakehouse.sources import Chunk
-from lakehouse.tables import Table
+from lakehouse.tables import DELETED, Table
 from lakehouse.tables.sql import quote
 
 UNPARSED = "record_parses"
@@ -119,6 +119,7 @@ class Door:
         columns["_source"] = pa.scalar(chunk.source) if isinstance(chunk.source, str) else chunk.source
         columns["_run_key"] = pa.scalar(run_key)
         columns.setdefault("_source_version", pa.scalar(None, pa.string()))
+        columns.setdefault(DELETED.name, pa.scalar(value=False))
         arrays = [_column(columns[field.name], field.type, rows) for field in self._schema]
         # Bad rows are still among the good ones, so nothing is required yet.
         return pa.table(arrays, schema=pa.schema([field.with_nullable(nullable=True) for field in self._schema]))

@@ -19,6 +19,7 @@ from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.known import Known
 from lakehouse.ingest.rejects import Broken, Rejects
+from lakehouse.ingest.seen import Seen
 from lakehouse.ingest.states import ATTEMPT
 from lakehouse.ledger import LoadCounts, load_of
 from lakehouse.sources import Extract
@@ -47,15 +48,16 @@ class Intake:
         began_at: datetime,
         run_key: str,
         run_id: str,
+        seen: Seen | None = None,
         known: Known | None = None,
         tried: int = 0,
         reread: str | None = None,
     ) -> None:
         self._lake, self._table, self._extract, self._door, self._rejects = lake, table, extract, door, rejects
         self._began_at, self._run_key, self._run_id = began_at, run_key, run_id
-        self._known, self._tried, self._reread = known, tried, reread
+        self._seen, self._known, self._tried, self._reread = seen, known, tried, reread
         self._days: set[date] = set()
-        self._accepted = 0
+        self._accepted = self._there = 0
         self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = 0
         self.rows_deleted = self.retries = 0
         self.broken: Mapping[str, Broken] = rejects.by_rule
@@ -74,6 +76,10 @@ class Intake:
             self.rows_published += rows.num_rows
             self._days |= self._days_of(rows)
             yield from rows.to_batches()
+        for gone in self._seen.deleted(self._began_at, self._run_key) if self._seen is not None else ():
+            self.rows_deleted += gone.num_rows
+            self._days |= self._days_of(gone)
+            yield from gone.to_batches()
         self._finish()
 
     def _passed(self) -> Iterator[pa.Table]:
@@ -83,18 +89,20 @@ class Intake:
             parts = self._door.split(chunk, self._began_at, self._run_key)
             self.rows_read += chunk.count
             self._accepted += parts.accepted.num_rows
+            fresh = parts.accepted if self._seen is None else self._seen.fresh(chunk, parts.accepted)
+            self._there += parts.accepted.num_rows - fresh.num_rows
             self._rejects.add(parts.rejected)
             meter.add(chunk.count)
             if self._rejects.count >= _GIVE_UP and self._too_many():
                 raise self._refuse()
-            yield parts.accepted
+            yield fresh
         meter.finish()
 
     def take_over(self, target: LakeTable, branch: str) -> None:
         """Take what the snapshot on the branch says, which this load made when it was run before: counts and days."""
         mine = next((one for one in target.snapshots(branch) if one.run_key == self._run_key), None)
         made = None if mine is None else load_of(target, mine, None)
-        for name in ("rows_read", "rows_published", "rows_quarantined", "rows_seen"):
+        for name in ("rows_read", "rows_published", "rows_quarantined", "rows_seen", "rows_deleted"):
             setattr(self, name, getattr(made, name, 0))
         summary = {} if mine is None else mine.summary
         self.broken = {rule: Broken(rows) for rule, rows in json.loads(summary.get(_BY_RULE, "{}")).items()}
@@ -104,7 +112,7 @@ class Intake:
                 self._days |= self._days_of(pa.Table.from_batches([batch]))
 
     def _finish(self) -> None:
-        seen = 0 if self._known is None else self._known.seen
+        seen = self._there + (0 if self._known is None else self._known.seen)
         self._require_all(seen)
         if self._too_many():
             raise self._refuse()

@@ -19,6 +19,7 @@ from lakehouse.ingest.intake import Intake
 from lakehouse.ingest.known import Known
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Rejects
+from lakehouse.ingest.seen import Seen
 from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
@@ -51,6 +52,7 @@ class Interval:
     rejects: Rejects
     known: Known | None = None
     on_progress: Told | None = None
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         self.target: LakeTable = self.lake.table(self.table.name)
@@ -107,6 +109,7 @@ class Interval:
             began_at=self.reading.began_at,
             run_key=self.run_key,
             run_id=self.reading.run_id,
+            seen=self.seen,
             known=self.known,
             tried=self.reading.tried,
             reread=self.reading.reread,

@@ -12,8 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from lakehouse.ingest.known import known_content
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Broken, collecting
 from lakehouse.ingest.retries import with_retries
+from lakehouse.ingest.seen import comparing
 from lakehouse.ingest.staged import Staged, still_fresh, sweep, write_judged
 from lakehouse.ingest.states import settle
 from lakehouse.ledger import record_loads
@@ -35,6 +37,7 @@ from lakehouse.settings import Settings
 from lakehouse.sources import SourceReader, open_source
 from lakehouse.storage import UNWRITABLE, no_room
 from lakehouse.tables import Position, Table, Window
+from lakehouse.tables.window import spans
 from lakehouse.telemetry import bound
 
 if TYPE_CHECKING:
@@ -74,11 +77,38 @@ class LoadResult:
     retries: int = 0
     lag: timedelta | None = None
     reread: str | None = None
+    rows_deleted: int = 0
+    """Rows added beside those read: each says that the source no longer has a key."""
+    more: bool = False
+    """The source has more: this was a part of its first load."""
 
     @property
     def difference(self) -> int:
         """Rows read that are accounted for nowhere: 0, or the balance is out of true."""
         return self.rows_read - self.rows_published - self.rows_quarantined - self.rows_seen
+
+    def then(self, later: LoadResult) -> LoadResult:
+        """This and the part that came after it as one."""
+        broken = {**self.broken, **later.broken}
+        for rule in self.broken.keys() & later.broken.keys():
+            first, second = self.broken[rule], later.broken[rule]
+            broken[rule] = Broken(first.rows + second.rows, [*first.examples, *second.examples][:10])
+        sizes = [size for size in (self.bytes_read, later.bytes_read) if size is not None]
+        return replace(
+            later,
+            rows_read=self.rows_read + later.rows_read,
+            rows_published=self.rows_published + later.rows_published,
+            rows_quarantined=self.rows_quarantined + later.rows_quarantined,
+            rows_seen=self.rows_seen + later.rows_seen,
+            rows_deleted=self.rows_deleted + later.rows_deleted,
+            windows=spans(day for window in (*self.windows, *later.windows) for day in window.days),
+            seconds=self.seconds + later.seconds,
+            commit=later.commit or self.commit,
+            broken=broken,
+            bytes_read=sum(sizes) if sizes else None,
+            retries=self.retries + later.retries,
+            reread=self.reread,
+        )
 
 
 def load(  # noqa: PLR0913  (all but three are by name and rarely given)
@@ -132,10 +162,11 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
 ) -> LoadResult:
     """As `load`, but a blocking rule that failed (`held`) and a balance out of true (`difference`) are not raised.
 
-    Both are told with all that was counted and found.
+    Both are told with all that was counted and found. A source that comes in parts is loaded to its end, each part in
+    a commit of its own.
     """
 
-    def attempt(tried: int) -> LoadResult:
+    def attempt(tried: int, *, full: bool) -> LoadResult:
         source, began_at = open_source(settings, table, s3=s3), datetime.now(UTC)
         target = lake.create(table)
         # What a load before this one was killed at.
@@ -145,7 +176,14 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
         with _room(settings.state):
             return _attempt(settings, lake, reading, source, on_progress=on_progress, gate=gate)
 
-    return with_retries(attempt, table.name, settings.loads.retry_seconds)
+    def part(*, full: bool) -> LoadResult:
+        return with_retries(partial(attempt, full=full), table.name, settings.loads.retry_seconds)
+
+    result = part(full=full)
+    while result.more and result.held is None:
+        # The parts to come follow from the position that the first has reached.
+        result = result.then(part(full=False))
+    return result
 
 
 def _attempt(  # noqa: PLR0913  (as `load`)
@@ -169,12 +207,13 @@ def _attempt(  # noqa: PLR0913  (as `load`)
             None, 0, 0, 0, 0, (), seconds, reading.since, key, findings=findings, held=held, reread=reading.reread
         )
     with ExitStack() as stack:
-        door, known = stack.enter_context(Door(table)), None
+        door, known, stored = stack.enter_context(Door(table)), None, lake.table(table.name)
         rejects = stack.enter_context(collecting(settings, reading.since, reading.run_id))
-        if reading.compared is not None:
-            stored = lake.table(table.name)
+        seen = stack.enter_context(comparing(stored, table, extract.compare, settings.state / "tmp"))
+        # A source that says how its rows are recognised needs no comparison by content.
+        if reading.compared is not None and seen is None:
             known = stack.enter_context(known_content(settings, table, stored, where=reading.compared or None))
-        interval = Interval(lake, table, reading, extract, door, rejects, known, on_progress)
+        interval = Interval(lake, table, reading, extract, door, rejects, known, on_progress, seen)
         with bound(run_key=interval.run_key):
             staged = write_judged(interval, gate)
             result = _result(interval, staged, time.monotonic() - started)
@@ -206,6 +245,8 @@ def _result(interval: Interval, staged: Staged, seconds: float) -> LoadResult:
         retries=intake.retries,
         lag=interval.extract.held_back,
         reread=reading.reread,
+        rows_deleted=intake.rows_deleted,
+        more=interval.extract.more,
     )
 
 

@@ -119,8 +119,8 @@ class Rejects:
             def put(target: LakeTable) -> pa.Table:
                 nonlocal added, seen
                 known = ("reject_id", "run_key", "extracted_at", "state", "decided_by", "held_from")
-                # Read twice, so no stream that ends.
-                connection.register("known", target.scan(columns=known).read_all())
+                connection.register("known_before", target.scan(columns=known))
+                connection.execute("CREATE OR REPLACE TEMP TABLE known AS FROM known_before")
                 connection.execute("DROP TABLE IF EXISTS put")
                 connection.execute(_TO_PUT, said)
                 ((added,),) = connection.execute("SELECT count(*) FROM put WHERE is_new").fetchall()

@@ -24,7 +24,7 @@ from lakehouse.scaffold.candidate import (
     table_word,
 )
 from lakehouse.scaffold.types import postgres_type
-from lakehouse.sources.postgres_catalog import (
+from lakehouse.sources.postgres.catalog import (
     CatalogColumn,
     Connection,
     Relation,
@@ -33,8 +33,8 @@ from lakehouse.sources.postgres_catalog import (
     primary_key,
     tables,
 )
-from lakehouse.sources.postgres_connection import Address, Stream, catalogue
-from lakehouse.sources.postgres_types import retype, select_list
+from lakehouse.sources.postgres.connection import Address, Stream, catalogue
+from lakehouse.sources.postgres.types import retype, select_list
 
 _TIMES = {"timestamp", "timestamptz"}
 _CHANGED = {

@@ -17,7 +17,7 @@ from lakehouse.scaffold.files import file_candidates, find_files
 from lakehouse.scaffold.postgres import postgres_candidates
 from lakehouse.scaffold.proposal import Proposal, propose
 from lakehouse.settings import FilesSource, PostgresSource, Settings
-from lakehouse.sources.postgres_connection import Address
+from lakehouse.sources.postgres.connection import Address
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lakehouse.iceberg import arrow_schema
 from lakehouse.ingest.casts import Cast, exact_cast
-from lakehouse.sources.postgres_catalog import CatalogColumn
+from lakehouse.sources.postgres.catalog import CatalogColumn
 from lakehouse.tables import Column
 from lakehouse.tables.sql import literal, quote
 

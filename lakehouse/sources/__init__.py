@@ -7,12 +7,13 @@ must look like is decided at the door (`ingest/`), never here; a source does not
 from lakehouse.sources.arrivals import Arrival
 from lakehouse.sources.files import FilesReader
 from lakehouse.sources.open import open_source
-from lakehouse.sources.reader import Broken, Chunk, Extract, RangeReader, SourceColumn, SourceReader
+from lakehouse.sources.reader import Broken, Chunk, Compare, Extract, RangeReader, SourceColumn, SourceReader
 
 __all__ = [
     "Arrival",
     "Broken",
     "Chunk",
+    "Compare",
     "Extract",
     "FilesReader",
     "RangeReader",

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ContractError
 from lakehouse.settings import FilesSource, PostgresSource, Settings
 from lakehouse.sources.files import FilesReader
 from lakehouse.sources.http import HttpReader
-from lakehouse.sources.postgres import PostgresReader
+from lakehouse.sources.postgres import FullReader, WatermarkReader, XminReader
 from lakehouse.sources.reader import SourceReader
 from lakehouse.tables import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_POSTGRES: Mapping[str, Callable[[Settings, PostgresSource, Table], SourceReader]] = {
+    "xmin": XminReader,
+    "full": FullReader,
+}
+"""What `watermark` may say instead of a column."""
 
 
 def open_source(settings: Settings, table: Table, *, s3: S3Client | None = None) -> SourceReader:
@@ -30,7 +37,8 @@ def open_source(settings: Settings, table: Table, *, s3: S3Client | None = None)
             remedy=f"Add [tool.lakehouse.sources.{name or '<name>'}], or name another in the contract's load.",
         )
     if isinstance(source, PostgresSource):
-        return PostgresReader(settings, source, table)
+        way = str(table.load.options.get("watermark")) if table.load is not None else ""
+        return _POSTGRES.get(way, WatermarkReader)(settings, source, table)
     if isinstance(source, FilesSource):
         return FilesReader(settings, source, table, s3)
     return HttpReader(settings, source, table)

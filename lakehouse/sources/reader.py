@@ -70,19 +70,38 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """How to know those rows of an extract that bronze has already: they are counted as seen, and not added again.
+
+    A row is known when bronze has its `key` with the same `version`: SQL over the stored columns of bronze (DuckDB's),
+    or None for the values of all columns that the source has. With `latest`, only the newest row of each key counts, so
+    that a value that comes back is a new version. `deletions` says that the extract is all there is: keys of bronze
+    that are not in it were deleted. `where`, an Iceberg filter, narrows which rows of bronze can be meant.
+    """
+
+    key: tuple[str, ...]
+    version: str | None = None
+    latest: bool = False
+    deletions: bool = False
+    where: str | None = None
+
+
+@dataclass(frozen=True)
 class Extract:
     """One read: chunks, to be iterated once; the position reached; and how many records the source says there are.
 
     `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say.
-    `expected_bytes` is the size of what is read, where it is known. `more` says that the position reached is a part of
-    the way only: read again at once. `held_back` is how far a transaction in flight holds the position back. `retries`
-    answers how often something was asked again so far.
+    `expected_bytes` is the size of what is read, where it is known. `compare` is stated by a source that may hand over
+    rows a second time. `more` says that the position reached is a part of the way only: read again at once. `held_back`
+    is how far a transaction in flight holds the position back. `retries` answers how often something was asked again so
+    far.
     """
 
     chunks: Iterator[Chunk]
     reached: Position
     expected_rows: int | None = None
     expected_bytes: int | None = None
+    compare: Compare | None = None
     more: bool = False
     held_back: timedelta | None = None
     retries: Callable[[], int] = int

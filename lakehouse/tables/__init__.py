@@ -4,7 +4,7 @@ No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`).
 """
 
 from lakehouse.tables.business_day import BusinessDay
-from lakehouse.tables.column import METADATA_COLUMNS, Column
+from lakehouse.tables.column import DELETED, METADATA_COLUMNS, Column
 from lakehouse.tables.follow import Follow, Reach
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
@@ -14,6 +14,7 @@ from lakehouse.tables.table import PartitionField, Table
 from lakehouse.tables.window import Window
 
 __all__ = [
+    "DELETED",
     "METADATA_COLUMNS",
     "Bound",
     "BusinessDay",

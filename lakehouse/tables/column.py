@@ -30,3 +30,6 @@ METADATA_COLUMNS: tuple[Column, ...] = (
     Column("_source_version", "string", description="The source's own version of the row, where it has one"),
 )
 """What every bronze table carries behind the source's own columns."""
+
+DELETED = Column("_deleted", "boolean", description="Whether the source no longer has the row, which was as it is here")
+"""What a bronze table carries behind them whose source is compared with it as a whole (`watermark: full`)."""

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from lakehouse.tables.business_day import BusinessDay
-from lakehouse.tables.column import METADATA_COLUMNS, Column
+from lakehouse.tables.column import DELETED, METADATA_COLUMNS, Column
 from lakehouse.tables.follow import Follow
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
@@ -66,7 +66,10 @@ class Table:
     @property
     def stored_columns(self) -> tuple[Column, ...]:
         """The columns of the Iceberg table: those declared, and in bronze the metadata columns behind them."""
-        return (*self.columns, *METADATA_COLUMNS) if self.name.layer is Layer.BRONZE else self.columns
+        if self.name.layer is not Layer.BRONZE:
+            return self.columns
+        whole = self.load is not None and self.load.options.get("watermark") == "full"
+        return (*self.columns, *METADATA_COLUMNS, DELETED) if whole else (*self.columns, *METADATA_COLUMNS)
 
     @property
     def source_columns(self) -> tuple[Column, ...]:

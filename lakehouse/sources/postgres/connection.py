@@ -1,7 +1,7 @@
 """Connections to a PostgreSQL source, and the one place where its drivers' errors become ours.
 
 psycopg asks the catalogue, ADBC streams rows; both get the same address. No message holds a password or an address: a
-source is named by its name in the settings, host and database. What is read belongs in `postgres.py`.
+source is named by its name in the settings, host and database. What is read belongs in `reader.py`.
 """
 
 from __future__ import annotations
@@ -104,11 +104,15 @@ class Stream:
         with self._translated(), self._connection.cursor() as cursor:
             cursor.execute(sql)
 
-    def number(self, sql: str) -> int:
-        """The one number that a query answers."""
+    def text(self, sql: str) -> str:
+        """The one value that a query answers, as text."""
         with self._translated(), self._connection.cursor() as cursor:
             cursor.execute(sql)
-            return int(cursor.fetchone()[0])
+            return str(cursor.fetchone()[0])
+
+    def number(self, sql: str) -> int:
+        """The one whole number that a query answers."""
+        return int(self.text(sql))
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """A query's rows, about `BATCH_BYTES` at a time."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.sources.postgres_catalog import CatalogColumn
+from lakehouse.sources.postgres.catalog import CatalogColumn
 from lakehouse.tables.sql import quote
 
 _NATIVE = {
@@ -27,6 +27,17 @@ _NAN = -(2**63)
 def select_list(columns: Sequence[CatalogColumn]) -> str:
     """The select list for these columns, under their own names."""
     return ", ".join(f"{_expression(column)} as {quote(column.name)}" for column in columns)
+
+
+def as_json(columns: Sequence[CatalogColumn]) -> str:
+    """The SQL of a JSON object of these columns, as text."""
+    names = ", ".join(quote(column.name) for column in columns)
+    return f"to_json((select named from (select {names}) named))::text"
+
+
+def content_hash(columns: Sequence[CatalogColumn]) -> str:
+    """The SQL of a hash of a row's values in these columns: another one when any of them changes."""
+    return f"md5(row({', '.join(quote(column.name) for column in columns)})::text)"
 
 
 def retype(batch: pa.RecordBatch, columns: Sequence[CatalogColumn]) -> pa.Table:

@@ -51,6 +51,21 @@ class CatalogColumn:
     category: str
     precision: int | None = None
     scale: int | None = None
+    readable: bool = True
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a relation is: its kind as in `pg_class` (`r` a table, `p` partitioned, `v` a view, ...) and its file.
+
+    `inherited` says that other tables are part of it; `file` changes when the whole table is written anew.
+    """
+
+    kind: str
+    inherited: bool
+    file: int
+    blocks: int
+    block_bytes: int
 
 
 @dataclass(frozen=True)
@@ -67,19 +82,20 @@ _SYSTEM = ("pg_catalog", "information_schema", "pg_toast")
 _COLUMNS = """
 with recursive attribute as (
   select a.attnum, a.attname, format_type(a.atttypid, a.atttypmod) as shown, a.attnotnull, a.atttypid as type_id,
-         a.atttypmod as modifier
+         a.atttypmod as modifier, has_column_privilege(a.attrelid, a.attnum, 'select') as readable
   from pg_attribute a
   join pg_class c on c.oid = a.attrelid
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = %s and c.relname = %s and a.attnum > 0 and not a.attisdropped
     and c.relkind in ('r', 'p', 'v', 'm', 'f')
 ), based as (
-  select attnum, attname, shown, attnotnull, type_id, modifier from attribute
+  select attnum, attname, shown, attnotnull, type_id, modifier, readable from attribute
   union all
-  select b.attnum, b.attname, b.shown, b.attnotnull or t.typnotnull, t.typbasetype, t.typtypmod
+  select b.attnum, b.attname, b.shown, b.attnotnull or t.typnotnull, t.typbasetype, t.typtypmod,
+         b.readable
   from based b join pg_type t on t.oid = b.type_id and t.typtype = 'd'
 )
-select b.attname, b.shown, not b.attnotnull, t.typname, t.typcategory, b.modifier
+select b.attname, b.shown, not b.attnotnull, t.typname, t.typcategory, b.modifier, b.readable
 from based b join pg_type t on t.oid = b.type_id and t.typtype <> 'd'
 order by b.attnum
 """
@@ -89,6 +105,15 @@ select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.rel
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
   and n.nspname <> all(%s) and n.nspname not like 'pg_temp_%%' and n.nspname not like 'pg_toast_temp_%%'
 order by 1, 2
+"""
+
+_STORAGE = """
+select c.relkind::text, exists (select from pg_inherits i where i.inhparent = c.oid),
+       coalesce(pg_relation_filenode(c.oid), 0)::bigint,
+       case when c.relkind in ('r', 'm') then pg_relation_size(c.oid) / current_setting('block_size')::bigint
+            else 0 end,
+       current_setting('block_size')::bigint
+from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s and c.relname = %s
 """
 
 _INDEXES = """
@@ -117,6 +142,12 @@ def columns(connection: Connection, relation: Relation) -> tuple[CatalogColumn, 
     return tuple(_column(row) for row in rows)
 
 
+def storage(connection: Connection, relation: Relation) -> Storage | None:
+    """What a relation is and how it is stored; None if there is none of that name."""
+    row = connection.execute(_STORAGE, (relation.schema, relation.name)).fetchone()
+    return None if row is None else Storage(*row)
+
+
 def primary_key(connection: Connection, relation: Relation) -> tuple[str, ...]:
     """The columns of the primary key in order; empty if there is none."""
     rows = connection.execute(_INDEXES, (relation.schema, relation.name)).fetchall()
@@ -130,10 +161,11 @@ def indexes(connection: Connection, relation: Relation) -> tuple[Index, ...]:
 
 
 def _column(row: Sequence[object]) -> CatalogColumn:
-    name, shown, nullable, base, category, modifier = row
+    name, shown, nullable, base, category, modifier, readable = row
     precision = scale = None
     if base == "numeric" and isinstance(modifier, int) and modifier >= 0:
         # numeric's modifier packs precision and a signed 11-bit scale above 4 (PostgreSQL, numeric.c, numerictypmodin).
         packed = modifier - 4
         precision, scale = (packed >> 16) & 0xFFFF, ((packed & 0x7FF) ^ 1024) - 1024
-    return CatalogColumn(str(name), str(shown), bool(nullable), str(base), str(category), precision, scale)
+    known = str(name), str(shown), bool(nullable), str(base), str(category)
+    return CatalogColumn(*known, precision, scale, bool(readable))
