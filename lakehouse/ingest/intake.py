@@ -17,6 +17,7 @@ import structlog
 from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
+from lakehouse.ingest.drift import SCHEMA_DRIFT
 from lakehouse.ingest.quarantine import Broken, Rejects, State, quarantine_table
 from lakehouse.sources import Extract
 from lakehouse.tables import Table, Window
@@ -109,12 +110,21 @@ class Intake:
 
     def _too_many(self) -> bool:
         policy = self._table.load
+        if SCHEMA_DRIFT in self.broken:
+            return True
         return policy is not None and self._rejects.count > policy.reject_limit * self.rows_read
 
     def _refuse(self) -> LoadRejected:
         limit = self._table.load.reject_limit if self._table.load is not None else 0.0
         stored = self._rejects.store(self._lake, self._table, State.HELD, self._run_key)
         _log.warning("load rejected", table=str(self._table.name), rejected=self._rejects.count, held=stored.added)
+        if SCHEMA_DRIFT in self.broken:
+            return LoadRejected(
+                f"the source of {self._table.name} is not what its contract says, so nothing was published",
+                expected=f"the columns of {self._table.file} (drift: quarantine)",
+                found="; ".join(map(str, self._door.drift.differences)),
+                remedy=f"Bring the contract up to date and load again; {quarantine_table(self._table).name} has the rows.",
+            )
         return LoadRejected(
             f"too many rows for {self._table.name} break its contract, so nothing was published",
             expected=f"at most {limit:.2%} of the rows (rejectLimit)",

@@ -19,6 +19,7 @@ import structlog
 from lakehouse.errors import AuditFailed
 from lakehouse.iceberg import Commit, Lake
 from lakehouse.ingest.door import Door
+from lakehouse.ingest.drift import Difference, look
 from lakehouse.ingest.interval import SCOPE, Interval, Told, run_key
 from lakehouse.ingest.quarantine import Broken, collecting
 from lakehouse.ingest.staged import Staged, still_fresh, sweep, write_judged
@@ -58,6 +59,8 @@ class LoadResult:
     broken: Mapping[str, Broken] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     held: AuditFailed | None = None
+    drift: tuple[Difference, ...] | None = None
+    """Where the source is not what the contract says; None where nothing was read, and so nothing compared."""
 
 
 def load(  # noqa: PLR0913  (the last three are by name and rarely given)
@@ -105,7 +108,7 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
         findings, held = still_fresh(table, gate)
         key, seconds = run_key(table, since, since), time.monotonic() - started
         return LoadResult(None, 0, 0, 0, 0, (), seconds, since, key, findings=findings, held=held)
-    with Door(table) as door, collecting(settings.state / "tmp") as rejects:
+    with Door(table, look(source, table)) as door, collecting(settings.state / "tmp") as rejects:
         interval = Interval(lake, table, extract, since, door, rejects, began_at, on_progress)
         with bound(run_key=interval.run_key):
             staged = write_judged(interval, gate)
@@ -132,6 +135,7 @@ def _result(interval: Interval, staged: Staged, seconds: float) -> LoadResult:
         broken=intake.broken,
         findings=staged.findings,
         held=staged.held,
+        drift=interval.door.drift.differences,
     )
 
 

@@ -71,6 +71,17 @@ class HistoryPolicy:
         return {name: columns for name, columns in origins.items() if name is not None}
 
 
+class Drift(StrEnum):
+    """What a load does when its source has other columns, or columns of other types, than the contract says."""
+
+    EVOLVE = "evolve"
+    """It goes on: columns that the contract does not name are kept in `_extra`, and the check shows the difference."""
+    FREEZE = "freeze"
+    """It stops before it reads."""
+    QUARANTINE = "quarantine"
+    """It rejects every row and publishes nothing; the rows are held."""
+
+
 @dataclass(frozen=True)
 class LoadPolicy:
     """Where a bronze table's rows come from.
@@ -83,6 +94,16 @@ class LoadPolicy:
     options: Mapping[str, object] = field(default_factory=dict)
     reject_limit: float = 0.05
     """The share of a load's rows that may be quarantined before the load fails and publishes nothing."""
+    drift: Drift = Drift.EVOLVE
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Columns of the source that are not kept, and columns of the contract whose type is not compared.
+
+        The load option `ignore`, which every kind of source has; that it is a list of text, the contract's reader says.
+        """
+        names = self.options.get("ignore")
+        return frozenset(map(str, names)) if isinstance(names, list | tuple) else frozenset()
 
 
 class Evolution(StrEnum):
