@@ -1,7 +1,7 @@
 """The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
 
-load, rejectLimit, drift (bronze); strategy, follows, merge, history (silver, gold); window, partition, sort, evolution, drop,
-upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and `history.py`.
+load, rejectLimit, drift (bronze); strategy, follows, merge, history (silver, gold); window, partition, sort, evolution,
+drop, upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and `history.py`.
 """
 
 from __future__ import annotations

@@ -166,7 +166,9 @@ class Door:
         for place, (numbers,), texts_of_row in zip(places, broken, values, strict=True):
             row = dict(zip(rejected.column_names, texts_of_row, strict=True))
             checks = [plan.checks[number] for number in numbers if number is not None]
-            payload = _payload(row | _texts(chunk, place)) if chunk.payload is None else str(chunk.payload[place].as_py())
+            payload = (
+                _payload(row | _texts(chunk, place)) if chunk.payload is None else str(chunk.payload[place].as_py())
+            )
             source = chunk.coordinate(place)
             yield {
                 "reject_id": reject_id(source, payload.encode()),

@@ -123,7 +123,7 @@ class Intake:
                 f"the source of {self._table.name} is not what its contract says, so nothing was published",
                 expected=f"the columns of {self._table.file} (drift: quarantine)",
                 found="; ".join(map(str, self._door.drift.differences)),
-                remedy=f"Bring the contract up to date and load again; {quarantine_table(self._table).name} has the rows.",
+                remedy=f"Bring the contract up to date and load again; see {quarantine_table(self._table).name}.",
             )
         return LoadRejected(
             f"too many rows for {self._table.name} break its contract, so nothing was published",

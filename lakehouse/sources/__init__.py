@@ -7,6 +7,17 @@ must look like is decided at the door (`ingest/`), never here; a source does not
 from lakehouse.sources.arrivals import Arrival
 from lakehouse.sources.files import FilesReader
 from lakehouse.sources.open import open_source
+from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Broken, Chunk, Extract, SourceColumn, SourceReader
 
-__all__ = ["Arrival", "Broken", "Chunk", "Extract", "FilesReader", "SourceColumn", "SourceReader", "open_source"]
+__all__ = [
+    "Arrival",
+    "Broken",
+    "Chunk",
+    "Extract",
+    "FilesReader",
+    "Options",
+    "SourceColumn",
+    "SourceReader",
+    "open_source",
+]

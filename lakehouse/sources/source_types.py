@@ -48,7 +48,8 @@ def holds(column_type: str, source_type: str) -> bool:
     """
     if column_type == "string":
         return True
-    name = source_type.strip().lower()
+    # As they are spelled: `json` is PostgreSQL's type, `JSON` a record's field.
+    name = source_type.strip()
     if decimal := _DECIMAL.fullmatch(name):
         return _holds_digits(column_type, int(decimal[1]) - int(decimal[2]), max(int(decimal[2]), 0))
     if name.endswith("[]"):
