@@ -141,15 +141,10 @@ def test_columns_that_nobody_wants_are_ignored(
     ],
     ids=["new", "dropped", "widened"],
 )
-def test_frozen_nothing_is_read_and_the_position_stays(  # noqa: PLR0913  (fixtures)
-    describing: Describing,
-    queue: Path,
-    lake: Lake,
-    people: Callable[..., Table],
-    described: Mapping[str, str],
-    said: str,
+def test_frozen_nothing_is_read_and_the_position_stays(
+    describing: Describing, queue: Path, people: Callable[..., Table], described: Mapping[str, str], said: str
 ) -> None:
-    table = people(Drift.FREEZE)
+    lake, table = Lake.open(describing({})), people(Drift.FREEZE)
     put(queue, "a", {"id": 1, "name": "Ada"})
     with pytest.raises(SourceChanged, match=f"so nothing was read.*{said}.*ignore"):
         load(describing(described), lake, table, run_id="1")

@@ -44,7 +44,9 @@ def sell(tmp_path: Path) -> Iterator[Callable[..., None]]:
         connection.execute("create table sales (id integer primary key, amount, note text)")
 
         def insert(*rows: tuple[object, ...]) -> None:
+            connection.execute("begin")
             connection.executemany("insert into sales values (?, ?, ?)", rows)
+            connection.execute("commit")
 
         yield insert
 
