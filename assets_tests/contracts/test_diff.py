@@ -161,6 +161,7 @@ CASES: Mapping[str, tuple[Contract, Contract, str, Move, bool]] = {
     ),
     "more rejects": (bronze(), bronze(rejectLimit=0.2), "rejectLimit", W, BREAKS),
     "another source": (bronze(), bronze(load=LOAD | {"table": "others"}), "load", C, FITS),
+    "another drift": (bronze(), bronze(drift="freeze"), "load", C, FITS),
     "no longer append": (custom(strategy="append"), custom(strategy="replace"), "strategy", C, BREAKS),
     "append": (custom(strategy="replace"), custom(strategy="append"), "strategy", C, FITS),
     "shorter history": (custom(), custom(upkeep={"keepSnapshotsDays": 3}), "upkeep", N, BREAKS),

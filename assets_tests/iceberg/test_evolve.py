@@ -220,6 +220,17 @@ def test_a_frozen_table_refuses_any_difference(
     assert lake.table(orders.name).column_types() == before[1]
 
 
+def test_a_frozen_table_gets_the_metadata_columns_of_a_newer_release(
+    lake: Lake, orders: Table, foreign: Foreign
+) -> None:
+    frozen = replace(orders, name=TableName(Layer.BRONZE, "orders"), evolution=Evolution.FREEZE)
+    lake.create(frozen)
+    with foreign(frozen.name).update_schema() as schema:
+        schema.delete_column("_extra")
+    assert "_extra" not in lake.table(frozen.name).column_types()
+    assert "_extra" in lake.create(frozen).column_types()
+
+
 def test_names_of_files_without_field_ids_follow_too(lake: Lake, flat: Table, rows: Rows, foreign: Foreign) -> None:
     lake.create(flat)
     path = f"{foreign(flat.name).location()}/given.parquet"

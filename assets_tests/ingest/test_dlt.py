@@ -27,6 +27,8 @@ from lakehouse.tables import LoadPolicy, Table
 # dlt is locked with all else that the tests need: in CI its absence is a failure.
 pytestmark = [
     pytest.mark.skipif(find_spec("dlt") is None and not IN_CI, reason="dlt is not installed: run `make` again"),
+    # Of the libraries that dlt asks with, one leaves a socket that was refused to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 MakeTable = Callable[..., Table]
 KIND = "lakehouse.sources.dlt_resource:DltReader"
