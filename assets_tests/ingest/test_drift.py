@@ -17,12 +17,15 @@ from pydantic import SecretStr
 
 from assets_tests.ingest.payments import QUARANTINE, rows
 from assets_tests.ingest.through import AT
+from lakehouse.contracts import read_tables
+from lakehouse.demo.schema import CREATE
 from lakehouse.errors import LoadRejected, SourceChanged
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import LoadResult, load, load_findings, split
+from lakehouse.ingest.drift import look
 from lakehouse.quality.finding import Finding
-from lakehouse.settings import OwnSource, Settings
-from lakehouse.sources import Chunk
+from lakehouse.settings import OwnSource, PostgresSource, Settings
+from lakehouse.sources import Chunk, open_source
 from lakehouse.tables import Column, Drift, LoadPolicy, Rule, Table
 from lakehouse.tables.load_check import LoadCheck
 
@@ -290,3 +293,12 @@ def test_postgres_says_its_types_and_a_frozen_load_stops(
     columns = (Column("id", "long"), Column("price", "decimal(12, 2)"), frozen.columns[2])
     assert load(sources, lake, replace(frozen, columns=columns), run_id="2").drift == ()
     assert [row["id"] for row in rows(lake, table.name)] == [1]
+
+
+def test_the_shops_database_is_what_its_contracts_say(settings: Settings, database: SecretStr) -> None:
+    with psycopg.connect(database.get_secret_value(), autocommit=True) as connection:
+        connection.execute(CREATE)
+    shop = settings.model_copy(update={"sources": {"shop": PostgresSource(url=database)}})
+    tables = [table for table in read_tables(settings.defs).values() if table.load and table.load.source == "shop"]
+    assert len(tables) == 4
+    assert {one for table in tables for one in look(open_source(shop, table), table).differences} == set()
