@@ -216,7 +216,7 @@ class CustomProperties:
         stated, known = self.values.get(name, default.value), [one.value for one in kind]
         if stated not in known:
             raise self.place(name).unknown(name, stated, known)
-        return kind(stated)
+        return kind(str(stated))
 
     def _share(self, name: str) -> float:
         value = self.values[name]
