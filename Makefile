@@ -51,7 +51,7 @@ bench: .venv/.installed ## the benchmarks (BENCH=name for one of them)
 	$(BIN)/python -m bench $(BENCH)
 
 lock: .venv/.installed ## resolve the requirements anew
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --group dev --extra dlt --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## stop the services and remove all state; .cache stays: servers and Spark by version, minutes of work

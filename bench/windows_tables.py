@@ -95,7 +95,8 @@ def parents_of(manifest: Manifest, declared: Declarations) -> dict[TableName, fr
 
 def _rows(days: list[date], schema: pa.Schema) -> pa.Table:
     now = datetime.now(UTC)
-    values = {"_extracted_at": now, "_source": "bench", "_run_key": "bench", "_source_version": None, "amount": 1}
+    nothing = {"_source_version": None, "_extra": None}
+    values = {"_extracted_at": now, "_source": "bench", "_run_key": "bench", "amount": 1, **nothing}
     return pa.Table.from_pylist(
         [{name: day if name == "day" else values[name] for name in schema.names} for day in days], schema=schema
     )

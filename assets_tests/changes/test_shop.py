@@ -74,6 +74,7 @@ def rate(number: int, currency: str = "USD") -> Row:
         "_source": "test",
         "_run_key": "test",
         "_source_version": None,
+        "_extra": None,
     }
 
 

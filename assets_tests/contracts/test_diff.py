@@ -163,6 +163,7 @@ CASES: Mapping[str, tuple[Contract, Contract, str, Move, bool]] = {
     "fewer rejects": (bronze(), bronze(rejectLimit={"share": 0.05, "rows": 9}), "rejectLimit", N, FITS),
     "rejects by number": (bronze(rejectLimit={"rows": 9}), bronze(rejectLimit={"rows": 10}), "rejectLimit", W, BREAKS),
     "another source": (bronze(), bronze(load=LOAD | {"table": "others"}), "load", C, FITS),
+    "another drift": (bronze(), bronze(drift="freeze"), "load", C, FITS),
     "no longer append": (custom(strategy="append"), custom(strategy="replace"), "strategy", C, BREAKS),
     "append": (custom(strategy="replace"), custom(strategy="append"), "strategy", C, FITS),
     "shorter history": (custom(), custom(upkeep={"keepSnapshotsDays": 3}), "upkeep", N, BREAKS),

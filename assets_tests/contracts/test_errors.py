@@ -167,6 +167,10 @@ MISTAKES = {
         LAST, more_property("rejectLimit", "0.1"),
         "rejectLimit", ["rejectLimit on a silver table"],
     ),
+    "drift": (
+        LAST, more_property("drift", "freeze"),
+        "drift", ["drift on a silver table"],
+    ),
     "classification": (
         "logicalType: string", "logicalType: string\n        classification: persnal", "persnal", ["'personal'"],
     ),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from lakehouse.errors import ContractError
-from lakehouse.tables import Evolution, Table
+from lakehouse.tables import Drift, Evolution, LoadPolicy, Table
 
 Declare = Callable[..., Table]
 KEY = {"name": "id", "logicalType": "integer", "primaryKey": True}
@@ -30,6 +30,31 @@ def test_former_names_drops_and_the_policy_reach_the_table(declare: Declare) -> 
     assert table.column("note").renamed_from == "remark"
     assert table.drop == {"old", "older"}
     assert table.evolution is Evolution.FREEZE
+
+
+def test_what_a_load_does_about_another_source(declare: Declare) -> None:
+    stated = {"source": "shop", "table": "public.orders"}
+    plain, frozen = (
+        declare([KEY], name="bronze.things", custom={"load": load, **more})
+        for load, more in ((stated, {}), ({**stated, "ignore": ["note"]}, {"drift": "freeze", "rejectLimit": 0.2}))
+    )
+    assert plain.load == LoadPolicy("shop", {"table": "public.orders"})
+    assert plain.load.ignored == frozenset()
+    assert frozen.load is not None
+    assert (frozen.load.drift, frozen.load.ignored, frozen.load.reject_limit) == (Drift.FREEZE, {"note"}, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("custom", "said"),
+    [
+        ({"drift": "sometimes"}, "drift.*sometimes"),
+        ({"load": {"source": "shop", "ignore": "note"}}, "ignore is a list of text"),
+        ({"load": {"source": "shop", "ignore": [1]}}, "ignore is a list of text"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(declare: Declare, custom: dict[str, object], said: str) -> None:
+    with pytest.raises(ContractError, match=said):
+        declare([KEY], name="bronze.things", custom={"load": {"source": "shop"}, **custom})
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_new_table_has_docs_types_and_required_flags(any_lake: Lake, orders: T
 
 def test_bronze_carries_the_metadata_columns(lake: Lake, orders: Table) -> None:
     table = lake.create(replace(orders, name=TableName(Layer.BRONZE, "orders")))
-    assert list(table.column_types())[-4:] == [column.name for column in METADATA_COLUMNS]
+    assert list(table.column_types())[-len(METADATA_COLUMNS) :] == [column.name for column in METADATA_COLUMNS]
 
 
 def test_making_a_table_twice_changes_nothing(lake: Lake, orders: Table, rows: Rows) -> None:
@@ -218,6 +218,17 @@ def test_a_frozen_table_refuses_any_difference(
     assert said in str(caught.value.found)
     assert "evolve" in caught.value.remedy
     assert lake.table(orders.name).column_types() == before[1]
+
+
+def test_a_frozen_table_gets_the_metadata_columns_of_a_newer_release(
+    lake: Lake, orders: Table, foreign: Foreign
+) -> None:
+    frozen = replace(orders, name=TableName(Layer.BRONZE, "orders"), evolution=Evolution.FREEZE)
+    lake.create(frozen)
+    with foreign(frozen.name).update_schema() as schema:
+        schema.delete_column("_extra")
+    assert "_extra" not in lake.table(frozen.name).column_types()
+    assert "_extra" in lake.create(frozen).column_types()
 
 
 def test_names_of_files_without_field_ids_follow_too(lake: Lake, flat: Table, rows: Rows, foreign: Foreign) -> None:

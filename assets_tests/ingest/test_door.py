@@ -35,6 +35,7 @@ def test_both_parts_have_their_schemas(make_table: MakeTable) -> None:
             "_source": "file:1",
             "_run_key": "run-1",
             "_source_version": None,
+            "_extra": None,
         }
     ]
 

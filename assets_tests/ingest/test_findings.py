@@ -67,6 +67,7 @@ def test_rejected_rows_are_counted_by_rule_and_shown_masked(landing: Settings, p
         LoadCheck.BALANCE: (None, True, False),
         LoadCheck.QUARANTINE: (None, False, False),
         LoadCheck.TYPES: (2, False, False),
+        LoadCheck.DRIFT: (None, True, False),
         "name_short": (1, False, False),
     }
     short = findings["name_short"]

@@ -43,6 +43,7 @@ def test_files_become_bronze_with_their_origin(sources: Settings, lake: Lake, pa
             "_source": source,
             "_run_key": result.run_key,
             "_source_version": None,
+            "_extra": None,
         }
         for payment_id, amount, at, source in (
             ("P1", Decimal("12.30"), datetime(2026, 1, 1, 10, tzinfo=UTC), "a.jsonl:1"),

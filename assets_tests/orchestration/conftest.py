@@ -171,6 +171,7 @@ class Till:
                 "_source": "till",
                 "_run_key": str(number),
                 "_source_version": None,
+                "_extra": None,
             }
             stored.append(pa.Table.from_pylist([receipt], schema=stored.schema()), run_key=f"worn-{number}")
         return stored

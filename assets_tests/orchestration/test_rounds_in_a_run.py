@@ -44,6 +44,7 @@ def shop(tmp_path: Path) -> Settings:
         "_source": "test",
         "_run_key": "load",
         "_source_version": None,
+        "_extra": None,
     }
     rows = pa.Table.from_pylist([row], schema=arrow_schema(table.stored_columns))
     Lake.open(settings).create(table).append(rows, run_key="load")

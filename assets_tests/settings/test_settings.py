@@ -14,6 +14,7 @@ from lakehouse.environment import exported
 from lakehouse.errors import SettingsError
 from lakehouse.settings import (
     FilesSource,
+    OwnSource,
     PostgresSource,
     Profile,
     Settings,
@@ -198,6 +199,7 @@ def test_a_named_project_is_stronger_than_the_nearest(
         ("[tool.lakehouse.ui]\nport = 99999\n", "'ui.port'", "LAKEHOUSE_UI__PORT"),
         ("[tool.lakehouse.ui]\nprt = 3000\n", "'ui.prt'", "LAKEHOUSE_UI__PRT"),
         ("[tool.lakehouse.sources.erp]\nkind = 'oracle'\n", "'sources.erp'", "LAKEHOUSE_SOURCES__ERP"),
+        ("[tool.lakehouse.sources.erp]\nkind = 'my readers:Erp'\n", "'sources.erp.own.kind'", "LAKEHOUSE_SOURCES__ERP"),
         ("[tool.lakehouse.sources.erp]\nkind = 'postgres'\n", "'sources.erp.postgres.url'", "LAKEHOUSE_SOURCES__ERP"),
     ],
 )
@@ -238,6 +240,28 @@ def test_a_state_folder_below_a_file_has_no_secrets_and_is_no_error_yet(make_pro
     assert load_settings(folder, state="file/state").state == folder / "file" / "state"
 
 
+def test_a_source_of_ones_own_has_options_and_secrets_from_the_environment(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_project(
+        "[tool.lakehouse.sources.crm]\nkind = 'readers.crm:Crm'\noptions = {region = 'eu', pages = 3}\n",
+        secrets="[sources.crm.secrets]\nuser = 'ada'\ntoken = 'old'\n",
+    )
+    monkeypatch.setenv("LAKEHOUSE_SOURCES__CRM__SECRETS__TOKEN", "12345")
+    source = load_settings(folder).sources["crm"]
+    assert isinstance(source, OwnSource)
+    assert (source.kind, source.options) == ("readers.crm:Crm", {"region": "eu", "pages": 3})
+    assert {key: secret.get_secret_value() for key, secret in source.secrets.items()} == {
+        "user": "ada",
+        "token": "12345",
+    }
+
+
+def test_an_unknown_kind_of_source_is_told_which_there_are(make_project: MakeProject) -> None:
+    with pytest.raises(SettingsError, match=r"'postgres', 'files', 'http', or a reader as 'package\.module:Class'"):
+        load_settings(make_project("[tool.lakehouse.sources.erp]\nkind = 'oracle'\n"))
+
+
 PASSWORDS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=8, max_size=20)
 
 
@@ -254,6 +278,7 @@ def test_no_secret_is_shown(tmp_path_factory: pytest.TempPathFactory, password: 
         sources={
             "erp": {"kind": "postgres", "url": f"postgresql://u:{secret}@db/erp"},
             "api": {"kind": "http", "base_url": "https://api.example.com", "token": secret},
+            "crm": {"kind": "readers.crm:Crm", "secrets": {"token": secret}},
         },
     )
     assert secret not in repr(settings) + str(settings) + str(settings.model_dump(mode="json"))

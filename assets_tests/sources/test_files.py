@@ -73,9 +73,9 @@ def test_columns_are_sampled_from_the_last_file(landing: Path, reader: Reader) -
     write(landing, "b.jsonl", '{"payment_id": "P1", "amount": 1}\n{"more": 1}')
     found = reader("*.jsonl").columns()
     assert [(column.name, column.type) for column in found] == [
-        ("payment_id", "string"),
-        ("amount", "string"),
-        ("more", "string"),
+        ("payment_id", "JSON"),
+        ("amount", "JSON"),
+        ("more", "JSON"),
     ]
 
 

@@ -143,6 +143,7 @@ def fill(lake: Lake, table: Table, rows: Sequence[Row], *, load: int) -> None:
         "_source": f"test:{load}",
         "_run_key": f"load-{load}",
         "_source_version": None,
+        "_extra": None,
     }
     content = pa.Table.from_pylist([{**row, **metadata} for row in rows], schema=arrow_schema(table.stored_columns))
     lake.create(table).append(content, run_key=f"load-{load}")

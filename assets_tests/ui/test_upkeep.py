@@ -51,6 +51,7 @@ def worn(ui: Ui) -> LakeTable:
             "_source": "rates",
             "_run_key": str(number),
             "_source_version": None,
+            "_extra": None,
         }
         stored.append(pa.Table.from_pylist([rate], schema=stored.schema()), run_key=f"worn-{number}")
     return stored

@@ -114,7 +114,7 @@ def _plain(old: Table, new: Table) -> Iterator[Difference]:
     for name, reason in _PLAIN.items():
         one, other = (getattr(table, name) for table in (old, new))
         if name == "load":
-            one, other = ((load.source, load.options) if load else None for load in (old.load, new.load))
+            one, other = ((load.source, load.options, load.drift) if load else None for load in (old.load, new.load))
         # A window brings its partition with it.
         if one != other and not (name == "partition_by" and old.window_column != new.window_column):
             yield Difference(name, Move.CHANGED, "", False, reason)

@@ -1,15 +1,17 @@
 """The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
 
-load, rejectLimit (bronze); strategy, follows, merge, history (silver, gold); window, partition, sort, evolution, drop,
-upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and `history.py`.
+load, rejectLimit, drift (bronze); strategy, follows, merge, history (silver, gold); window, partition, sort, evolution,
+drop, upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and `history.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from enum import StrEnum
+from typing import TypeVar
 
 from open_data_contract_standard.model import CustomProperty
 
@@ -20,6 +22,7 @@ from lakehouse.contracts.types import INTEGERS, family
 from lakehouse.tables import (
     BusinessDay,
     Column,
+    Drift,
     Evolution,
     Follow,
     Layer,
@@ -31,6 +34,7 @@ from lakehouse.tables import (
 )
 
 KNOWN = (
+    "drift",
     "drop",
     "evolution",
     "follows",
@@ -56,6 +60,7 @@ _TRANSFORMS: Mapping[str, frozenset[str]] = {
     "truncate": frozenset(INTEGERS | {"string", "decimal", "binary"}),
 }
 _WIDE = {"bucket", "truncate"}
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,13 @@ class CustomProperties:
             raise self.place("load").error(
                 "load names no source", remedy="Add `source`, the name of a source in the project's settings."
             )
+        if "ignore" in options:
+            self._texts(options["ignore"], "ignore", self.place("load") / "ignore")
+        policy = LoadPolicy(source, options, drift=self._one_of(Drift, "drift", Drift.EVOLVE))
         if "rejectLimit" not in self.values:
-            return LoadPolicy(source, options)
+            return policy
         share, rows = self._reject_limit(self.values["rejectLimit"])
-        return LoadPolicy(source, options, reject_limit=share, reject_rows=rows)
+        return replace(policy, reject_limit=share, reject_rows=rows)
 
     def strategy(self) -> Strategy | None:
         """How a model's result enters its table, if stated."""
@@ -173,11 +181,7 @@ class CustomProperties:
 
     def evolution(self) -> Evolution:
         """Whether the table follows the contract when it changes: `evolve` (the default) or `freeze`."""
-        stated = self.values.get("evolution", Evolution.EVOLVE.value)
-        known = [evolution.value for evolution in Evolution]
-        if stated not in known:
-            raise self.place("evolution").unknown("evolution", stated, known)
-        return Evolution(str(stated))
+        return self._one_of(Evolution, "evolution", Evolution.EVOLVE)
 
     def drop(self, columns: Mapping[str, Column]) -> frozenset[str]:
         """Columns to remove from the table, none of which the contract has."""
@@ -204,10 +208,18 @@ class CustomProperties:
         return Upkeep(target_file_mb=int(str(size)), keep_snapshots=timedelta(days=int(str(days))))
 
     def _names(self, name: str) -> list[str]:
-        value = self.values.get(name, [])
+        return self._texts(self.values.get(name, []), name, self.place(name))
+
+    def _texts(self, value: object, name: str, place: Place) -> list[str]:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise self.place(name).error(f"{name} is a list of text", found=repr(value), remedy="List the columns.")
+            raise place.error(f"{name} is a list of text", found=repr(value), remedy="List the columns.")
         return value
+
+    def _one_of(self, kind: type[_Choice], name: str, default: _Choice) -> _Choice:
+        stated, known = self.values.get(name, default.value), [one.value for one in kind]
+        if stated not in known:
+            raise self.place(name).unknown(name, stated, known)
+        return kind(str(stated))
 
     def _reject_limit(self, value: object) -> tuple[float, int | None]:
         """A share; or `{share: 0.05, rows: 100}`, of which one may be left out and both hold."""

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from lakehouse.ingest.casts import Cast, exact_cast, local_day
-from lakehouse.tables import BusinessDay, Column, Severity, Table
-from lakehouse.tables.sql import quote
+from lakehouse.ingest.drift import unnamed
+from lakehouse.tables import EXTRA, BusinessDay, Column, Severity, Table
+from lakehouse.tables.sql import literal, quote
 from lakehouse.tables.types import duckdb_type
 
 
@@ -26,11 +27,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Plan:
-    """`cast`: columns to take from `relation`, for the raw ones cannot be used as they are; `checks` are over it."""
+    """`cast`: columns to take from `relation`, for the raw ones cannot be used as they are; `checks` are over it.
+
+    `unnamed`: raw columns that the contract does not name, which are in `_extra` of the relation.
+    """
 
     relation: str
     cast: tuple[str, ...]
     checks: tuple[Check, ...]
+    unnamed: tuple[str, ...]
 
 
 def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> Plan:
@@ -50,6 +55,10 @@ def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> 
             cast.append(column.name)
         checks += _typed(column, how)
         checks += _required(column, f"{_raw(column.name)} IS NULL")
+    others = unnamed(table, given)
+    if others:
+        selected.append(f"{_extra(others, given)} AS {quote(EXTRA)}")
+        cast.append(EXTRA)
     relation = f"(SELECT {', '.join(selected)} FROM raw)"
     named = {check.name for check in checks}
     if table.business_day is not None and table.window_column is not None:
@@ -63,7 +72,15 @@ def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> 
         for rule in table.rules
         if rule.severity is Severity.ERROR and rule.name not in named
     ]
-    return Plan(relation, tuple(cast), tuple(checks))
+    return Plan(relation, tuple(cast), tuple(checks), others)
+
+
+def _extra(names: Collection[str], given: Mapping[str, str]) -> str:
+    """These raw columns as one JSON object of texts: a number's digits are those of the source. NULL if all are."""
+    texts = {name: exact_cast(f"raw.{quote(name)}", given[name], "string", same=False).value for name in names}
+    values = ", ".join(f"{literal(name)}: {text}" for name, text in texts.items())
+    missing = " AND ".join(f"raw.{quote(name)} IS NULL" for name in names)
+    return f"CASE WHEN NOT ({missing}) THEN CAST(to_json({{{values}}}) AS VARCHAR) END"
 
 
 def _with_day(relation: str, day: str, how: BusinessDay) -> str:

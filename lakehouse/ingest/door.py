@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 
 from lakehouse.errors import ContractError
 from lakehouse.iceberg import arrow_schema
-from lakehouse.ingest.checks import Plan, make_plan
+from lakehouse.ingest.checks import Check, Plan, make_plan
+from lakehouse.ingest.drift import SCHEMA_DRIFT, SourceDrift, unnamed
 from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, Record, State, kept, reject_id
 from lakehouse.sources import Chunk
-from lakehouse.tables import DELETED, Table
+from lakehouse.tables import DELETED, EXTRA, Table
 from lakehouse.tables.sql import quote
 
 UNPARSED = "record_parses"
@@ -44,10 +45,14 @@ def split(table: Table, chunk: Chunk, extracted_at: datetime, run_key: str) -> S
 
 
 class Door:
-    """The door of one table. Rows are good where every value has the contract's type and every error rule holds."""
+    """The door of one table. Rows are good where every value has the contract's type and every error rule holds.
 
-    def __init__(self, table: Table) -> None:
+    What they have beyond the contract is kept in `_extra`, and noted in `drift`, which may want them rejected for it.
+    """
+
+    def __init__(self, table: Table, drift: SourceDrift | None = None) -> None:
         self._table = table
+        self.drift = drift or SourceDrift(table)
         self._schema: pa.Schema = arrow_schema(table.stored_columns)
         self._plans: dict[pa.Schema, Plan] = {}
         config: dict[str, str | bool | int | float | list[str]] = {
@@ -66,12 +71,15 @@ class Door:
         self._connection.close()
 
     def split(self, chunk: Chunk, extracted_at: datetime, run_key: str) -> Split:
-        """Split one chunk. Raises ContractError for a rule that DuckDB cannot evaluate."""
+        """Split one chunk. Raises ContractError for a rule that DuckDB cannot evaluate, and what `drift.note` does."""
         chunk = _with_nanoseconds(chunk)
         raw = chunk.rows
         if not raw.num_rows:
             return Split(self._schema.empty_table(), self._rejected(self._unparsed(chunk), extracted_at, run_key))
         plan = self._plan(raw)
+        self.drift.note([*plan.unnamed, *self._extra_names(chunk)])
+        if self.drift.holds_rows:
+            plan = replace(plan, checks=(*plan.checks, Check(SCHEMA_DRIFT, "true", self.drift.told, None)))
         try:
             self._connection.register("raw", raw)
             good, values = self._evaluate(plan)
@@ -120,9 +128,19 @@ class Door:
         columns["_run_key"] = pa.scalar(run_key)
         columns.setdefault("_source_version", pa.scalar(None, pa.string()))
         columns.setdefault(DELETED.name, pa.scalar(value=False))
+        columns[EXTRA] = _joined(chunk.extra, values.get(EXTRA))
         arrays = [_column(columns[field.name], field.type, rows) for field in self._schema]
         # Bad rows are still among the good ones, so nothing is required yet.
         return pa.table(arrays, schema=pa.schema([field.with_nullable(nullable=True) for field in self._schema]))
+
+    def _extra_names(self, chunk: Chunk) -> Iterable[str]:
+        """What the source itself has put into `extra`."""
+        if chunk.extra is None or chunk.extra.null_count == len(chunk.extra):
+            return ()
+        self._connection.register("more", pa.table({"extra": chunk.extra}))
+        found = self._connection.execute("SELECT DISTINCT unnest(json_keys(extra)) FROM more ORDER BY 1").fetchall()
+        self._connection.unregister("more")
+        return unnamed(self._table, [str(name) for (name,) in found])
 
     def _unparsed(self, chunk: Chunk) -> Iterator[Record]:
         for record in chunk.broken:
@@ -151,7 +169,9 @@ class Door:
         for place, (numbers, *good), texts_of_row in zip(places, broken, values, strict=True):
             row = dict(zip(rejected.column_names, texts_of_row, strict=True))
             checks = [plan.checks[number] for number in numbers if number is not None]
-            payload = _payload(row) if chunk.payload is None else str(chunk.payload[place].as_py())
+            payload = (
+                _payload(row | _texts(chunk, place)) if chunk.payload is None else str(chunk.payload[place].as_py())
+            )
             source = chunk.coordinate(place)
             yield {
                 "reject_id": reject_id(source, payload.encode()),
@@ -199,6 +219,25 @@ def _with_nanoseconds(chunk: Chunk) -> Chunk:
 def _payload(row: Mapping[str, str | None], *, keep: bool = False) -> str:
     """JSON text. Without NULLs, unless `keep`: which other columns a chunk has must not change a record's identity."""
     return json.dumps({name: row[name] for name in sorted(row) if keep or row[name] is not None}, ensure_ascii=False)
+
+
+def _texts(chunk: Chunk, place: int) -> dict[str, str | None]:
+    """What a row's `extra` says, as texts: once the contract names it, it is read from the record's payload."""
+    text = None if chunk.extra is None else chunk.extra[place].as_py()
+    found: dict[str, object] = {} if text is None else json.loads(text, parse_int=str, parse_float=str)
+    return {
+        name: value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in found.items()
+    }
+
+
+def _joined(given: pa.ChunkedArray | None, made: pa.ChunkedArray | None) -> pa.ChunkedArray | pa.Scalar:
+    """One JSON object a row of what the source put into `extra` and of columns that the contract does not name."""
+    if given is None or made is None:
+        one = made if given is None else given
+        return pa.scalar(None, pa.string()) if one is None else one
+    both = pc.binary_join_element_wise(pc.utf8_slice_codeunits(given, 0, -1), pc.utf8_slice_codeunits(made, 1), ", ")
+    return pc.coalesce(both, given, made)
 
 
 def _column(value: pa.ChunkedArray | pa.Scalar, kind: pa.DataType, rows: int) -> pa.ChunkedArray | pa.Array:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from lakehouse.iceberg import MAIN, Lake
 from lakehouse.ingest.door import UNPARSED
+from lakehouse.ingest.drift import Difference
 from lakehouse.ingest.load import LoadResult
 from lakehouse.ingest.quarantine import WAITING, quarantine_table
 from lakehouse.ingest.rejects import Broken
@@ -34,6 +35,7 @@ def load_findings(lake: Lake, table: Table, result: LoadResult) -> tuple[Finding
         found.balance(),
         quarantined(lake, table),
         found.broken(LoadCheck.TYPES.value, LoadCheck.TYPES.description, types & result.broken.keys()),
+        *found.drift(),
         *(found.rule(rule) for rule in door_rules(table)),
         *result.findings,
     )
@@ -58,6 +60,10 @@ def quarantined(lake: Lake, table: Table) -> Finding:
     )
 
 
+def _in_source(difference: Difference) -> str:
+    return "-" if difference.source is None else difference.source or "there"
+
+
 class _Found:
     def __init__(self, table: Table, result: LoadResult) -> None:
         self._table, self._result = table, result
@@ -73,6 +79,26 @@ class _Found:
             outcome=Outcome.FAILED if difference else Outcome.PASSED,
             description=LoadCheck.BALANCE.description,
             observed=f"{read:,} rows read, {read - difference:,} accounted for",
+            branch=self._branch,
+            snapshot_id=self._snapshot_id,
+        )
+
+    def drift(self) -> Iterator[Finding]:
+        """Whether the source is what the contract says; nothing where a load read nothing, and so did not compare."""
+        differences = self._result.drift
+        if differences is None:
+            return
+        yield Finding(
+            table=self._table.name,
+            rule=LoadCheck.DRIFT.value,
+            severity=Severity.WARNING,
+            outcome=Outcome.FAILED if differences else Outcome.PASSED,
+            description=LoadCheck.DRIFT.description,
+            observed="; ".join(map(str, differences)) or "no difference",
+            sample=tuple(
+                {"column": one.column, "in the contract": one.contract or "-", "in the source": _in_source(one)}
+                for one in differences
+            ),
             branch=self._branch,
             snapshot_id=self._snapshot_id,
         )

@@ -17,7 +17,9 @@ import structlog
 from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
+from lakehouse.ingest.drift import SCHEMA_DRIFT
 from lakehouse.ingest.known import Known
+from lakehouse.ingest.quarantine import quarantine_table
 from lakehouse.ingest.rejects import Broken, Rejects
 from lakehouse.ingest.seen import Seen
 from lakehouse.ingest.states import ATTEMPT
@@ -151,11 +153,20 @@ class Intake:
 
     def _too_many(self) -> bool:
         policy = self._table.load
+        if SCHEMA_DRIFT in self.broken:
+            return True
         return policy is not None and policy.too_many(self._rejects.count, self.rows_read)
 
     def _refuse(self) -> LoadRejected:
         stored = self._rejects.store(self._lake, self._table, self._run_key)
         _log.warning("load rejected", table=str(self._table.name), rejected=self._rejects.count, held=stored.added)
+        if SCHEMA_DRIFT in self.broken:
+            return LoadRejected(
+                f"the source of {self._table.name} is not what its contract says, so nothing was published",
+                expected=f"the columns of {self._table.file} (drift: quarantine)",
+                found="; ".join(map(str, self._door.drift.differences)),
+                remedy=f"Bring the contract up to date and load again; see {quarantine_table(self._table).name}.",
+            )
         return LoadRejected(
             f"too many rows for {self._table.name} break its contract, so nothing was published",
             expected=f"at most {self._table.load.limit if self._table.load is not None else 0} (rejectLimit)",

@@ -23,6 +23,7 @@ import structlog
 from lakehouse.errors import AuditFailed, LoadRejected
 from lakehouse.iceberg import Commit, Lake
 from lakehouse.ingest.door import Door
+from lakehouse.ingest.drift import Difference, look
 from lakehouse.ingest.interval import Interval, Told, run_key
 from lakehouse.ingest.known import known_content
 from lakehouse.ingest.reading import Reading
@@ -73,6 +74,8 @@ class LoadResult:
     broken: Mapping[str, Broken] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     held: AuditFailed | None = None
+    drift: tuple[Difference, ...] | None = None
+    """Where the source is not what the contract says; None where nothing was read, and so nothing compared."""
     bytes_read: int | None = None
     retries: int = 0
     lag: timedelta | None = None
@@ -207,7 +210,7 @@ def _attempt(  # noqa: PLR0913  (as `load`)
             None, 0, 0, 0, 0, (), seconds, reading.since, key, findings=findings, held=held, reread=reading.reread
         )
     with ExitStack() as stack:
-        door, known, stored = stack.enter_context(Door(table)), None, lake.table(table.name)
+        door, known, stored = stack.enter_context(Door(table, look(source, table))), None, lake.table(table.name)
         rejects = stack.enter_context(collecting(settings, reading.since, reading.run_id))
         seen = stack.enter_context(comparing(stored, table, extract.compare, settings.state / "tmp"))
         # A source that says how its rows are recognised needs no comparison by content.
@@ -247,6 +250,7 @@ def _result(interval: Interval, staged: Staged, seconds: float) -> LoadResult:
         reread=reading.reread,
         rows_deleted=intake.rows_deleted,
         more=interval.extract.more,
+        drift=interval.door.drift.differences,
     )
 
 

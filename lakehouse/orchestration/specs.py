@@ -88,7 +88,7 @@ def source_spec(table: Table, source: Source, *, first_day: date | None) -> dg.A
         key=source_key(table),
         description=f"What {table.name} is loaded from: {_object_of(table)} of the {source.kind} source.",
         group_name=f"{table.domain}_sources",
-        kinds={_SOURCE_KINDS[source.kind]},
+        kinds={_SOURCE_KINDS.get(source.kind, "python")},
         partitions_def=days_from(first_day) if first_day and isinstance(source, FilesSource) else None,
     )
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from lakehouse.errors import SettingsError, StateError
 from lakehouse.scaffold.candidate import table_word
-from lakehouse.settings import FilesSource, HttpSource, PostgresSource, Settings, secrets_file
+from lakehouse.settings import FilesSource, PostgresSource, Settings, secrets_file
 
 _SCHEMES = ("postgres://", "postgresql://")
 _SECRET_KEYS = {"password", "sslpassword"}
@@ -78,7 +78,10 @@ def check_name(settings: Settings, connection: Connection) -> bool:
     known = settings.sources.get(connection.name)
     if known is None:
         return False
-    if not isinstance(known, HttpSource) and Connection(connection.name, known).public == connection.public:
+    if (
+        isinstance(known, PostgresSource | FilesSource)
+        and Connection(connection.name, known).public == connection.public
+    ):
         return True
     raise SettingsError(
         f"the project has another source {connection.name!r} already",

@@ -5,9 +5,12 @@ Which value is in force is `project.py`. What a value is used for does not belon
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag
+
+_READER = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 
 
 class _Section(BaseModel):
@@ -74,7 +77,35 @@ class HttpSource(_Section):
     token: SecretStr | None = None
 
 
-Source = Annotated[PostgresSource | FilesSource | HttpSource, Field(discriminator="kind")]
+class OwnSource(_Section):
+    """A source of another kind: `kind` is its reader, `package.module:Class` (docs/add-a-source.md).
+
+    What is in `options` and `secrets` is the reader's business; a secret is best set in the environment, as
+    `LAKEHOUSE_SOURCES__<NAME>__SECRETS__<KEY>`, and has its key in small letters.
+    """
+
+    kind: str = Field(pattern=_READER)
+    options: dict[str, Any] = Field(default_factory=dict)
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+
+
+def _kind(source: object) -> str | None:
+    """A kind with a colon is a reader of the project's own."""
+    kind = source.get("kind") if isinstance(source, Mapping) else getattr(source, "kind", None)
+    return "own" if isinstance(kind, str) and ":" in kind else kind
+
+
+Source = Annotated[
+    Annotated[PostgresSource, Tag("postgres")]
+    | Annotated[FilesSource, Tag("files")]
+    | Annotated[HttpSource, Tag("http")]
+    | Annotated[OwnSource, Tag("own")],
+    Discriminator(
+        _kind,
+        custom_error_type="kind",
+        custom_error_message="kind 'postgres', 'files', 'http', or a reader as 'package.module:Class'",
+    ),
+]
 
 
 class Loads(_Section):

@@ -7,6 +7,7 @@ must look like is decided at the door (`ingest/`), never here; a source does not
 from lakehouse.sources.arrivals import Arrival
 from lakehouse.sources.files import FilesReader
 from lakehouse.sources.open import open_source
+from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Broken, Chunk, Compare, Extract, RangeReader, SourceColumn, SourceReader
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Compare",
     "Extract",
     "FilesReader",
+    "Options",
     "RangeReader",
     "SourceColumn",
     "SourceReader",

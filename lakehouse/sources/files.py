@@ -91,7 +91,10 @@ class FilesReader:
         ]
 
     def columns(self) -> tuple[SourceColumn, ...]:
-        """The columns of the last file's first chunk, with Arrow's types. Raises SourceChanged if there is no file."""
+        """The columns of the last file's first chunk, with Arrow's types; of JSON lines each is `JSON`.
+
+        Raises SourceChanged if there is no file.
+        """
         files = list(self._files())
         if not files:
             raise SourceChanged(
@@ -101,7 +104,11 @@ class FilesReader:
             )
         last = files[-1]
         first = next(iter(self._chunks(last.path, None, last.version)), Chunk(pa.table({}), ""))
-        return tuple(SourceColumn(field.name, str(field.type), nullable=True) for field in first.rows.schema)
+        records = self._kind(last.path) == "jsonl"
+        return tuple(
+            SourceColumn(field.name, "JSON" if records else str(field.type), nullable=True)
+            for field in first.rows.schema
+        )
 
     def _known(self, since: Position | None) -> dict[str, object]:
         if since is None:

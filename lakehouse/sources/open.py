@@ -1,4 +1,7 @@
-"""The reader of a table: its source's kind decides. A new kind of source is one module and one line here."""
+"""The reader of a table: its source's kind decides. A new kind of source is one module and one line here.
+
+Or no line at all: a source whose kind is `package.module:Class` is read by that class (`own.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ContractError
-from lakehouse.settings import FilesSource, PostgresSource, Settings
+from lakehouse.settings import FilesSource, OwnSource, PostgresSource, Settings
 from lakehouse.sources.files import FilesReader
 from lakehouse.sources.http import HttpReader
+from lakehouse.sources.own import own_reader
 from lakehouse.sources.postgres import FullReader, WatermarkReader, XminReader
 from lakehouse.sources.reader import SourceReader
 from lakehouse.tables import Table
@@ -41,4 +45,6 @@ def open_source(settings: Settings, table: Table, *, s3: S3Client | None = None)
         return _POSTGRES.get(way, WatermarkReader)(settings, source, table)
     if isinstance(source, FilesSource):
         return FilesReader(settings, source, table, s3)
+    if isinstance(source, OwnSource):
+        return own_reader(settings, name, source, table)
     return HttpReader(settings, source, table)

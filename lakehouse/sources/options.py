@@ -18,7 +18,7 @@ class Options:
 
     @classmethod
     def of(cls, table: Table, *, known: Collection[str]) -> Options:
-        """The table's options, none of which may be unknown."""
+        """The table's options, none of which may be unknown. All kinds of source have `ignore` (LoadPolicy.ignored)."""
         if table.load is None:
             raise ContractError(
                 f"{table.file}: {table.name} has no load policy",
@@ -27,7 +27,7 @@ class Options:
             )
         options = cls(table, table.load)
         for name in table.load.options:
-            if name not in known:
+            if name not in known and name != "ignore":
                 raise options.wrong(name, expected=f"one of {', '.join(sorted(known))}", remedy="Mend its name.")
         return options
 

@@ -50,7 +50,9 @@ class Chunk:
     `rows` has the source's columns by name, as text or typed. `source` holds the coordinates: one for all rows, or one
     string per row. A column `_source_version`, if there is one, is stored as such. `payload` is the original text of
     each row, where the source has one: it is what a rejected row is kept as; without it, that is the row as JSON.
-    `extra` is for each row the JSON object of what the source has and the contract does not name, NULL for nothing.
+    `extra` is for each row the JSON object of what the source has and the contract does not name, NULL for nothing; a
+    column of `rows` that the contract does not name is kept there too, as text. A reader need not leave such columns
+    out, but those that the load option `ignore` names may cost nothing (`LoadPolicy.ignored`).
     """
 
     rows: pa.Table
@@ -109,7 +111,11 @@ class Extract:
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """A column as the source describes it, in the source's own type names."""
+    """A column as the source describes it, in the source's own type names.
+
+    Types are compared with the contract's where the name is one of PostgreSQL's or Arrow's. The type `JSON` is that of
+    a record's field, which a record may lack.
+    """
 
     name: str
     type: str
@@ -131,7 +137,10 @@ class SourceReader(Protocol):
         ...
 
     def columns(self) -> tuple[SourceColumn, ...]:
-        """What the source offers: from its catalogue, or from a sample where it has none."""
+        """What the source offers: from its catalogue, or from a sample where it has none; nothing if it cannot say.
+
+        A load compares it with the contract after `read`, before the first chunk is asked for.
+        """
         ...
 
 

@@ -4,10 +4,10 @@ No I/O, no YAML (that is `contracts/`), no Iceberg classes (that is `iceberg/`).
 """
 
 from lakehouse.tables.business_day import BusinessDay
-from lakehouse.tables.column import DELETED, METADATA_COLUMNS, Column
+from lakehouse.tables.column import DELETED, EXTRA, METADATA_COLUMNS, Column
 from lakehouse.tables.follow import Follow, Reach
 from lakehouse.tables.name import Layer, TableName
-from lakehouse.tables.policy import Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
+from lakehouse.tables.policy import Drift, Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
 from lakehouse.tables.progress import Position
 from lakehouse.tables.rule import Bound, Comparison, Rule, RuleKind, Severity, TableRule, TableRuleKind
 from lakehouse.tables.table import PartitionField, Table
@@ -15,11 +15,13 @@ from lakehouse.tables.window import Window
 
 __all__ = [
     "DELETED",
+    "EXTRA",
     "METADATA_COLUMNS",
     "Bound",
     "BusinessDay",
     "Column",
     "Comparison",
+    "Drift",
     "Evolution",
     "Follow",
     "HistoryPolicy",

@@ -23,11 +23,15 @@ class Column:
     """The name that the column had before: a table that has that one keeps its values under the new name."""
 
 
+EXTRA = "_extra"
+"""The metadata column of what the contract does not name."""
+
 METADATA_COLUMNS: tuple[Column, ...] = (
     Column("_extracted_at", "timestamptz", required=True, description="When the load that brought the row began (UTC)"),
     Column("_source", "string", required=True, description="System, table or file, and position the row came from"),
     Column("_run_key", "string", required=True, description="Key of the load that brought the row"),
     Column("_source_version", "string", description="The source's own version of the row, where it has one"),
+    Column(EXTRA, "string", description="JSON object of what the source had and the contract did not name"),
 )
 """What every bronze table carries behind the source's own columns."""
 

@@ -11,6 +11,7 @@ class LoadCheck(StrEnum):
     BALANCE = "every_row_accounted_for"
     QUARANTINE = "no_row_quarantined"
     TYPES = "types_fit"
+    DRIFT = "source_matches_contract"
 
     @property
     def description(self) -> str:
@@ -21,5 +22,6 @@ class LoadCheck(StrEnum):
 _DEMANDS = {
     LoadCheck.BALANCE: "Rows read = rows published + rows quarantined + rows seen before, each counted elsewhere.",
     LoadCheck.QUARANTINE: "No row waits in the quarantine: none of this load, and none of the loads before.",
+    LoadCheck.DRIFT: "The source has the columns that the contract names, of types that fit, and no others.",
     LoadCheck.TYPES: "Every record parses, and every value has its column's type.",
 }

@@ -71,6 +71,17 @@ class HistoryPolicy:
         return {name: columns for name, columns in origins.items() if name is not None}
 
 
+class Drift(StrEnum):
+    """What a load does when its source has other columns, or columns of other types, than the contract says."""
+
+    EVOLVE = "evolve"
+    """It goes on: columns that the contract does not name are kept in `_extra`, and the check shows the difference."""
+    FREEZE = "freeze"
+    """It stops before it reads."""
+    QUARANTINE = "quarantine"
+    """It rejects every row and publishes nothing; the rows are held."""
+
+
 @dataclass(frozen=True)
 class LoadPolicy:
     """Where a bronze table's rows come from.
@@ -86,6 +97,8 @@ class LoadPolicy:
     reject_rows: int | None = None
     """How many of them may be, whatever their share; None: their share alone counts."""
 
+    drift: Drift = Drift.EVOLVE
+
     @property
     def limit(self) -> str:
         """How many rows may be quarantined, in words."""
@@ -96,6 +109,15 @@ class LoadPolicy:
         """Whether a load that read and rejected so many rows must not go on."""
         most = self.reject_limit * read
         return rejected > (most if self.reject_rows is None else min(most, self.reject_rows))
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Columns of the source that are not kept, and columns of the contract whose type is not compared.
+
+        The load option `ignore`, which every kind of source has; that it is a list of text, the contract's reader says.
+        """
+        names = self.options.get("ignore")
+        return frozenset(map(str, names)) if isinstance(names, list | tuple) else frozenset()
 
 
 class Evolution(StrEnum):

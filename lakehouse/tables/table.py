@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 from lakehouse.tables.business_day import BusinessDay
-from lakehouse.tables.column import DELETED, METADATA_COLUMNS, Column
+from lakehouse.tables.column import DELETED, EXTRA, METADATA_COLUMNS, Column
 from lakehouse.tables.follow import Follow
 from lakehouse.tables.name import Layer, TableName
 from lakehouse.tables.policy import Evolution, HistoryPolicy, LoadPolicy, MergePolicy, Strategy, Upkeep
@@ -68,8 +68,11 @@ class Table:
         """The columns of the Iceberg table: those declared, and in bronze the metadata columns behind them."""
         if self.name.layer is not Layer.BRONZE:
             return self.columns
+        # Nobody knows what the source adds to rows about people.
+        personal = any(column.personal for column in self.columns)
+        extra = (replace(column, personal=personal and column.name == EXTRA) for column in METADATA_COLUMNS)
         whole = self.load is not None and self.load.options.get("watermark") == "full"
-        return (*self.columns, *METADATA_COLUMNS, DELETED) if whole else (*self.columns, *METADATA_COLUMNS)
+        return (*self.columns, *extra, *([DELETED] if whole else []))
 
     @property
     def source_columns(self) -> tuple[Column, ...]:
@@ -80,7 +83,7 @@ class Table:
     @property
     def personal_columns(self) -> frozenset[str]:
         """Names of the columns that previews mask."""
-        return frozenset(column.name for column in self.columns if column.personal)
+        return frozenset(column.name for column in self.stored_columns if column.personal)
 
     @property
     def windowed(self) -> bool:

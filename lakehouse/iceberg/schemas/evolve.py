@@ -31,13 +31,14 @@ from lakehouse.iceberg.commits.commit import NOTHING, Beside
 from lakehouse.iceberg.commits.progress import FORMAT, FORMAT_VERSION
 from lakehouse.iceberg.schemas.wanted import Wanted, wanted
 from lakehouse.iceberg.selection.window import BUSINESS_DAY, WINDOW_COLUMN
-from lakehouse.tables import Evolution, Table
+from lakehouse.tables import METADATA_COLUMNS, Evolution, Table
 
 _log = structlog.get_logger(__name__)
 
 RETIRED = "lakehouse.retired-columns"
 """The table property with the columns that the contract has no more: kept, and NULL in new rows (a JSON list)."""
 
+_OURS = frozenset(f"{column.name} is new" for column in METADATA_COLUMNS)
 _OF_WINDOWS = {WINDOW_COLUMN, BUSINESS_DAY}
 _METRICS = "write.metadata.metrics.column."
 _MB = 2**20
@@ -99,11 +100,13 @@ def _follow(transaction: Transaction, table: Table) -> bool:
     metadata = transaction.table_metadata
     want = wanted(metadata, table)
     differences = _differences(metadata, want)
-    if differences and table.evolution is Evolution.FREEZE:
+    # A metadata column that a newer version of this package adds is no change of the contract.
+    stated = [difference for difference in differences if difference not in _OURS]
+    if stated and table.evolution is Evolution.FREEZE:
         raise SchemaMismatch(
             f"{table.name} is frozen, and is not what its contract says",
             expected=str(table.file),
-            found="; ".join(differences),
+            found="; ".join(stated),
             remedy="Put the contract back, or let the table follow it: the customProperty `evolution: evolve`.",
         )
     properties = {**properties_of(table), RETIRED: json.dumps(want.retired)}
