@@ -167,8 +167,8 @@ def test_parquet_is_typed_and_has_row_numbers(landing: Path, reader: Reader) -> 
     parquet.write_table(rows, landing / "a.parquet")
     chunks = chunks_of(reader("a.parquet").read(None))
     assert rows_of(chunks) == [
-        ("a.parquet:1", {"payment_id": "P1", "amount": 1.5}),
-        ("a.parquet:2", {"payment_id": "P2", "amount": None}),
+        ("a.parquet:1", {"payment_id": "P1", "amount": 1.5, "other": 1}),
+        ("a.parquet:2", {"payment_id": "P2", "amount": None, "other": 2}),
     ]
     assert chunks[0].rows.schema.field("amount").type == pa.float64()
 

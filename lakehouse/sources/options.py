@@ -43,6 +43,27 @@ class Options:
         """A non-empty text, or None where the option is not stated."""
         return None if self.policy.options.get(name) is None else self.text(name)
 
+    def number(self, name: str, default: float) -> float:
+        """A number that is not negative."""
+        value = self.policy.options.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise self.wrong(name, expected="a number from 0 on", found=repr(value), remedy="Mend it.")
+        return float(value)
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of texts, empty where the option is not stated."""
+        value = self.policy.options.get(name, [])
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one for one in value):
+            raise self.wrong(name, expected="a list of names", found=repr(value), remedy="Write it as [a, b].")
+        return tuple(value)
+
+    def choice(self, name: str, default: str, among: Collection[str]) -> str:
+        """One of some texts."""
+        value = self.text(name, default)
+        if value not in among:
+            raise self.wrong(name, expected=f"one of {', '.join(among)}", found=value, remedy="Name one of these.")
+        return value
+
     def wrong(self, name: str, *, expected: str, remedy: str, found: str | None = None) -> ContractError:
         """The error for an option, naming the contract, the table and the source."""
         what = f"{self.table.file}: load option {name!r} of {self.table.name} (source {self.policy.source!r})"

@@ -12,7 +12,7 @@ SourceError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -68,11 +68,13 @@ class Extract:
     """One read: chunks, to be iterated once; the position reached; and how many records the source says there are.
 
     `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say.
+    `retries` answers how often something was asked again so far.
     """
 
     chunks: Iterator[Chunk]
     reached: Position
     expected_rows: int | None = None
+    retries: Callable[[], int] = int
 
 
 @dataclass(frozen=True)

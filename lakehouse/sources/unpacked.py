@@ -1,0 +1,51 @@
+"""What a packed file holds: gzip, bzip2 and Zstandard, told by the last suffix of its name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import PurePosixPath
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+
+def _zstd(stored: BinaryIO) -> BinaryIO:
+    # Arrow's stream has no lines; Python's buffer over it does.
+    return BufferedReader(pa.CompressedInputStream(stored, "zstd"))
+
+
+_OPEN: dict[str, Callable[[BinaryIO], BinaryIO]] = {
+    ".gz": lambda stored: cast("BinaryIO", gzip.open(stored, "rb")),
+    ".bz2": lambda stored: cast("BinaryIO", bz2.open(stored, "rb")),
+    ".zst": _zstd,
+}
+PACKED = tuple(_OPEN)
+"""The suffixes of packed files."""
+
+
+def plain_name(path: str) -> str:
+    """A path without the suffix of its packing."""
+    return path.removesuffix(packing) if (packing := PurePosixPath(path).suffix) in _OPEN else path
+
+
+@contextmanager
+def unpacked(stored: BinaryIO, path: str, *, jumps: bool) -> Iterator[BinaryIO]:
+    """The bytes that a file holds; packed ones in a temporary file for a reader that `jumps` about in it."""
+    packing = PurePosixPath(path).suffix
+    if packing not in _OPEN:
+        yield stored
+        return
+    with _OPEN[packing](stored) as stream:
+        if not jumps:
+            yield stream
+            return
+        with tempfile.TemporaryFile() as whole:
+            shutil.copyfileobj(stream, whole)
+            whole.seek(0)
+            yield cast("BinaryIO", whole)
