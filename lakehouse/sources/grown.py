@@ -92,7 +92,7 @@ def _behind(stored: BinaryIO, text: TextFile, kind: str, before: Known) -> TextF
     last, added = stored.read(size - whole), stored.readline()
     if not last:
         return replace(text, lines=lines, at=size, header=header)
-    if added.rstrip(b"\r\n"):
+    if added.strip(b"\r\n" if kind == "csv" else None):
         # A part of the last line was there, and was read as such: it is read again, now that there is more of it.
         return replace(text, lines=lines, at=whole, header=header)
     return replace(text, lines=lines + last.count(b"\n") + 1, at=size + len(added), header=header)

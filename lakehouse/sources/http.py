@@ -2,19 +2,22 @@
 
 Load options: `path`; `records` (the field with the list, dotted where nested; without it the answer is the list);
 `params` (of the query, the same each time); `columns` (paths of those that stand elsewhere than at the top, as
-`{amount: $.money.amount}`); `ignore` (fields that nobody wants to keep); how pages follow each other is `http_pages.py`,
-how the API is asked for what is new `http_watermark.py`, one request `http_client.py`. The position of an increment
-must be known before its first row is written, so all of its answers are asked for first: they wait in memory, and on
-disk where they are large.
+`{amount: $.money.amount}`); `ignore` (fields that nobody wants to keep). How pages follow each other is
+`http_pages.py`, how the API is asked for what is new `http_watermark.py`, one request `http_client.py`. The position of
+an increment must be known before its first row is written, so all of its answers are asked for first: they wait in
+memory, and on disk where they are large.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import IO, cast
+
+import pyarrow as pa
 
 from lakehouse.errors import SourceChanged
 from lakehouse.services.endpoints import http_url
@@ -84,9 +87,9 @@ class HttpReader:
         return tuple(SourceColumn(name, "JSON", nullable=True) for name in rows.column_names)
 
     def _extract(self, params: dict[str, str], wanted: _Wanted, since: Position | None) -> Extract | None:
-        answers = cast("IO[bytes]", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115  (`_chunks` closes it)
         count, fields, reached = 0, set[str](), since
-        with self._client() as client:
+        with ExitStack() as stack, self._client() as client:
+            answers = cast("IO[bytes]", stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY)))
             for answer, page in self._pages.walk(client, {**self._params, **params}, self._list):
                 new = [record for record in page if wanted(record)]
                 for record in new:
@@ -96,19 +99,23 @@ class HttpReader:
                 count += len(new)
                 answers.write(len(answer.raw).to_bytes(8, "big") + answer.raw)
             self._require_columns(client, fields)
-        if not count:
-            return None
-        if reached is None:
-            raise SourceChanged(
-                f"source {self._name!r}: no record of {self._path} is a JSON object",
-                remedy="Mend `records` in the contract's load.",
-            )
-        return Extract(self._chunks(answers, wanted), reached, count, lambda: client.retries)
+            if not count:
+                return None
+            if reached is None:
+                raise SourceChanged(
+                    f"source {self._name!r}: no record of {self._path} is a JSON object",
+                    remedy="Mend `records` in the contract's load.",
+                )
+            chunks = self._chunks(stack.pop_all(), answers, wanted)
+            # The first step enters the generator: from then on it closes the file, even if nobody reads on.
+            next(chunks)
+        return Extract(chunks, reached, count, lambda: client.retries)
 
-    def _chunks(self, answers: IO[bytes], wanted: _Wanted) -> Iterator[Chunk]:
-        """The records of the answers that were written down, a chunk a page."""
+    def _chunks(self, owned: ExitStack, answers: IO[bytes], wanted: _Wanted) -> Iterator[Chunk]:
+        """The records of the answers that were written down, a chunk a page; nothing first."""
         names = [column.name for column in self._table.source_columns]
-        with answers:
+        with owned:
+            yield Chunk(pa.table({}), self._name)
             answers.seek(0)
             while size := answers.read(8):
                 page = self._list(parse(answers.read(int.from_bytes(size, "big")).decode()))

@@ -67,7 +67,7 @@ class Answer:
     link: str | None
 
 
-class _Failed(Exception):  # noqa: N818  (never leaves this module)
+class _Failed(Exception):
     """One attempt: what is told when it was the last, and whether to try again, or after how many seconds."""
 
     def __init__(self, told: SourceError, *, again: bool | float) -> None:

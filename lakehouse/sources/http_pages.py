@@ -66,9 +66,7 @@ class Pages:
             read, before = read + len(records), records
             request = self._following(client, request, answer, len(records), read)
 
-    def _following(
-        self, client: Client, request: _Request, answer: Answer, count: int, read: int
-    ) -> _Request | None:
+    def _following(self, client: Client, request: _Request, answer: Answer, count: int, read: int) -> _Request | None:
         path, params = request
         if self._kind == "none":
             return None

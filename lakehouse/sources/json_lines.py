@@ -143,9 +143,7 @@ def parse(text: str) -> object:
     return _NESTED.decode(text)
 
 
-def objects(
-    records: Iterable[tuple[object, str]], names: Sequence[str] | None, ignore: Collection[str] = ()
-) -> Chunk:
+def objects(records: Iterable[tuple[object, str]], names: Sequence[str] | None, ignore: Collection[str] = ()) -> Chunk:
     """A chunk of records that `parse` has parsed, each with its coordinate."""
     batch = _Batch()
     for record, source in records:

@@ -15,16 +15,20 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 
+def _gzip(stored: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", gzip.GzipFile(fileobj=stored))
+
+
+def _bzip2(stored: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", bz2.BZ2File(stored))
+
+
 def _zstd(stored: BinaryIO) -> BinaryIO:
     # Arrow's stream has no lines; Python's buffer over it does.
     return BufferedReader(pa.CompressedInputStream(stored, "zstd"))
 
 
-_OPEN: dict[str, Callable[[BinaryIO], BinaryIO]] = {
-    ".gz": lambda stored: cast("BinaryIO", gzip.open(stored, "rb")),
-    ".bz2": lambda stored: cast("BinaryIO", bz2.open(stored, "rb")),
-    ".zst": _zstd,
-}
+_OPEN: dict[str, Callable[[BinaryIO], BinaryIO]] = {".gz": _gzip, ".bz2": _bzip2, ".zst": _zstd}
 PACKED = tuple(_OPEN)
 """The suffixes of packed files."""
 
