@@ -47,7 +47,7 @@ def sources(settings: Settings, database: SecretStr) -> Settings:
         state=str(settings.state),
         catalog={"uri": settings.catalog.uri.get_secret_value()},
         sources={
-            "landing": {"kind": "files", "root": "landing"},
+            "landing": {"kind": "files", "root": "landing", "settle": 0},
             "shop": {"kind": "postgres", "url": database.get_secret_value()},
         },
     )

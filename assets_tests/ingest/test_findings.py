@@ -27,7 +27,7 @@ def landing(settings: Settings) -> Settings:
         settings.project,
         state=str(settings.state),
         catalog={"uri": settings.catalog.uri.get_secret_value()},
-        sources={"landing": {"kind": "files", "root": "landing"}},
+        sources={"landing": {"kind": "files", "root": "landing", "settle": 0}},
     )
 
 

@@ -106,7 +106,7 @@ def test_pages_that_repeat_for_ever_are_refused(api: Served, reader: Reader, kin
     link = {"link": f'<{api.url}/things>; rel="next"'}
     api.answer = lambda _path, _query: Reply({"things": [thing(1)], "next_page": following}, headers=link)
     with pytest.raises(SourceChanged, match="the pages of /things do not end"):
-        reader(pagination=kind).read(None)
+        reader(pagination=kind, max_pages=50).read(None)
     assert len(api.asked) <= 3
 
 

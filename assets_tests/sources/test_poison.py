@@ -128,7 +128,7 @@ def test_poisoned_parquet(landing: Path, reader: Reader, places: list[tuple[int,
 @pytest.mark.services
 @given(lines=LINES, places=PLACES, packing=PACKINGS, cut=CUTS)
 @hypothesis_settings(max_examples=MANY, deadline=None, suppress_health_check=CHECKS)
-def test_a_thousand_poisoned_files_of_each_format(  # noqa: PLR0913  (what a file is made of)
+def test_a_thousand_poisoned_files_of_each_format(  # noqa: PLR0913, PLR0917  (what a file is made of)
     landing: Path, reader: Reader, lines: list[bytes], places: list[tuple[int, int]], packing: str, cut: int
 ) -> None:
     check_json(landing, reader, lines, packing, cut)

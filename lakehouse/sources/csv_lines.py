@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from lakehouse.sources.lines import BYTES, ROWS, Lines, TextFile, placed
+from lakehouse.sources.lines import BREAKS, BYTES, ROWS, Lines, TextFile, placed
 from lakehouse.sources.reader import MAX_PAYLOAD, Broken, Chunk
 
 
@@ -111,16 +111,21 @@ def csv_lines(
             return
         header = tuple(fields)
     batch = _Batch(header, names, ignore)
-    for fields, fault in parsed:
-        batch.size += records.size
-        if fault is not None or len(fields) != len(header):
-            batch.broken.append(records.broken(fault or f"{len(fields)} fields where the header has {len(header)}"))
-        else:
-            batch.rows.append(fields)
-            batch.sources.append(records.source)
-        if batch.count >= ROWS or batch.size >= BYTES:
+    try:
+        for fields, fault in parsed:
+            batch.size += records.size
+            if fault is not None or len(fields) != len(header):
+                batch.broken.append(records.broken(fault or f"{len(fields)} fields where the header has {len(header)}"))
+            else:
+                batch.rows.append(fields)
+                batch.sources.append(records.source)
+            if batch.count >= ROWS or batch.size >= BYTES:
+                yield batch.chunk()
+                batch.start()
+    except BREAKS:
+        if batch.count:
             yield batch.chunk()
-            batch.start()
+        raise
     if batch.count:
         yield batch.chunk()
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -29,7 +28,7 @@ from lakehouse.sources.csv_lines import csv_lines
 from lakehouse.sources.grown import Known, Part, count_packed, exactly, part_of, remembered, signature
 from lakehouse.sources.json_lines import json_lines
 from lakehouse.sources.landed import Landed
-from lakehouse.sources.lines import UTF8, TextFile
+from lakehouse.sources.lines import BREAKS, UTF8, TextFile
 from lakehouse.sources.options import Options
 from lakehouse.sources.parquet import parquet_count, parquet_rows
 from lakehouse.sources.reader import Broken, Chunk, Extract, SourceColumn
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from lakehouse.storage import Store, StoredObject
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-_UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
+_UNREADABLE = (*BREAKS, pa.ArrowException)
 _SAMPLE_BYTES = 4096
 _WILD = frozenset("*?[")
 _ASCII = bytes(range(128))
@@ -117,13 +116,19 @@ class FilesReader:
 
     def _extract(self, parts: Sequence[Part], files: dict[str, Known]) -> Extract:
         names = [column.name for column in self._table.source_columns]
-        counts = [part.records for part in parts]
-        known = [count for count in counts if count is not None]
-        return Extract(
-            (chunk for part in parts for chunk in self._chunks(part, names)),
-            {"files": remembered(files)},
-            sum(known) if len(known) == len(counts) else None,
-        )
+        counts = [part.records for part in parts if part.records is not None]
+
+        def chunks() -> Iterator[Chunk]:
+            for part in parts:
+                for chunk in self._chunks(part, names):
+                    if any(record.source == part.seen.path for record in chunk.broken):
+                        # Nobody knows how many records the one stands for that is the file.
+                        extract.expected_rows = None
+                    yield chunk
+
+        total = sum(counts) if len(counts) == len(parts) else None
+        extract = Extract(chunks(), {"files": remembered(files)}, total)
+        return extract
 
     def _known(self, since: Position | None) -> dict[str, Known]:
         if since is None:

@@ -7,7 +7,7 @@ text.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import accumulate
@@ -16,11 +16,12 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.sources.lines import BLANK, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
+from lakehouse.sources.lines import BLANK, BREAKS, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
 from lakehouse.sources.reader import Broken, Chunk
 
-_FAULTS = (ValueError, RecursionError, StopIteration, TypeError)
-"""What a decoder raises: for broken JSON, for a text that is none, and for a line that is broken already."""
+_FAULTS = (ValueError, RecursionError, StopIteration)
+"""What a decoder raises, and what its inner part raises for a text that does not begin like JSON."""
+_NO_JSON = "\0 no text"
 
 
 class _Number(str):
@@ -74,18 +75,23 @@ def json_lines(
     """
     batch, before = _Batch(), file.lines
     fields = _Fields(names, ignore)
-    for at, block in blocks(stream, file.at):
-        part = _Part(block, replace(file, lines=before, at=at))
-        lines, taken = part.lines(), 0
-        batch.size += len(block)
-        while taken < len(lines):
-            some = lines[taken : taken + ROWS - batch.count]
-            _take(batch, some, taken, part)
-            taken += len(some)
-            if batch.full:
-                yield _chunk(batch, fields, file.path)
-                batch = _Batch()
-        before += block.count(b"\n")
+    try:
+        for at, block in blocks(stream, file.at):
+            part = _Part(block, replace(file, lines=before, at=at))
+            lines, taken = part.lines(), 0
+            batch.size += len(block)
+            while taken < len(lines):
+                some = lines[taken : taken + ROWS - batch.count]
+                _take(batch, some, taken, part)
+                taken += len(some)
+                if batch.full:
+                    yield _chunk(batch, fields, file.path)
+                    batch = _Batch()
+            before += block.count(b"\n")
+    except BREAKS:
+        if batch.count:
+            yield _chunk(batch, fields, file.path)
+        raise
     if batch.count:
         yield _chunk(batch, fields, file.path)
 
@@ -96,18 +102,23 @@ class _Part:
     def __init__(self, block: bytes, file: TextFile) -> None:
         """`file` says what precedes the block."""
         self._block, self.file = block, file
+        self.faults: dict[int, Broken] = {}
         self._begins: list[int] | None = None
 
-    def lines(self) -> list[str | Broken]:
-        """The lines; those with a fault as broken records."""
+    def lines(self) -> list[str]:
+        """The lines; those that are no text stand in `faults`, and one that is no JSON in their place."""
         if len(self._block) <= MAX_LINE:
             first = self.file.lines == 0 and self.file.encoding == UTF8
             try:
-                return [*self._block.decode("utf-8-sig" if first else self.file.encoding).split("\n")]
+                return self._block.decode("utf-8-sig" if first else self.file.encoding).split("\n")
             except UnicodeDecodeError:
                 pass
         lines = Lines(BytesIO(self._block), self.file)
-        return [self.broken(place, lines.raw, lines.fault) if lines.fault else text for place, text in enumerate(lines)]
+        return [text if lines.fault is None else self._faulty(place, lines) for place, text in enumerate(lines)]
+
+    def _faulty(self, place: int, line: Lines) -> str:
+        self.faults[place] = self.broken(place, line.raw, line.fault or "")
+        return _NO_JSON
 
     def broken(self, place: int, raw: bytes, error: str) -> Broken:
         """The line at this place (from 0) as a record that cannot be used."""
@@ -118,8 +129,9 @@ class _Part:
         return Broken(raw, f"{self.file.path}:{number}", placed(error, number, self._begins[place]))
 
 
-def _take(batch: _Batch, lines: Sequence[str | Broken], taken: int, part: _Part) -> None:
-    scan, first = _PLAIN.scan_once, part.file.lines + 1
+def _take(batch: _Batch, lines: Sequence[str], taken: int, part: _Part) -> None:
+    first = part.file.lines + 1
+    scan: Callable[[str, int], tuple[object, int]] = _PLAIN.scan_once  # type: ignore[attr-defined]  # all have it
     for place, line in enumerate(lines, start=taken):
         # Plain lines, as nearly all are, take the short way; the others the one that says what is wrong.
         try:
@@ -130,8 +142,8 @@ def _take(batch: _Batch, lines: Sequence[str | Broken], taken: int, part: _Part)
             batch.records.append(record)
             batch.texts.append(line)
             batch.places.append(first + place)
-        elif isinstance(line, Broken):
-            batch.broken.append(line)
+        elif place in part.faults:
+            batch.broken.append(part.faults[place])
         elif stripped := line.strip(BLANK):
             error = _add(batch, stripped, first + place)
             if error is not None:

@@ -5,6 +5,7 @@ What a line means belongs in `json_lines.py` and `csv_lines.py`.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -19,6 +20,8 @@ MAX_LINE = 8 * 1024 * 1024
 BLANK = " \t\r\n\v\f"
 """What a line without a record consists of: the white space of ASCII, so that bytes and text agree on it."""
 UTF8 = "utf-8"
+BREAKS = (OSError, EOFError, zlib.error)
+"""What a packed stream raises where it breaks off; what came before is handed over all the same."""
 BOM = b"\xef\xbb\xbf"
 
 _BLOCK = 1024 * 1024

@@ -63,11 +63,12 @@ class Chunk:
         return len(self.rows) + len(self.broken)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Extract:
     """One read: chunks, to be iterated once; the position reached; and how many records the source says there are.
 
-    `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say.
+    `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say. A
+    source that finds on its way that nobody can say sets it to None: it counts after the last chunk.
     `retries` answers how often something was asked again so far.
     """
 
