@@ -107,21 +107,21 @@ def test_encodings_that_have_ascii_in_them_are_known(landing: Path, reader: Read
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstd)])
 def test_packed_files(landing: Path, reader: Reader, suffix: str, pack: Callable[[bytes], bytes]) -> None:
     parquet.write_table(pa.table({"payment_id": ["P3"]}), landing / ".plain")
-    lines = b"".join(b'{"payment_id": "P%d", "amount": "%d"}\n' % (number, number**7) for number in range(30_000))
+    lines = b"".join(b'{"payment_id": "P%d", "amount": "%d"}\n' % (number, number**7) for number in range(8_000))
     write(landing, f"a.jsonl{suffix}", pack(lines))
     write(landing, f"b.csv{suffix}", pack(b"payment_id\nP2"))
     write(landing, f"c.parquet{suffix}", pack((landing / ".plain").read_bytes()))
-    write(landing, f"d.jsonl{suffix}", pack(lines)[:-1000])
+    write(landing, f"d.jsonl{suffix}", pack(lines)[:-500])
     extract = reader("[abd]*").read(None)
     chunks = chunks_of(extract)
     rows = [source for source, _ in rows_of(chunks)]
-    assert rows[:30_001] == [f"a.jsonl{suffix}:{number}" for number in range(1, 30_001)] + [f"b.csv{suffix}:2"]
+    assert rows[:8_001] == [f"a.jsonl{suffix}:{number}" for number in range(1, 8_001)] + [f"b.csv{suffix}:2"]
     # What comes before the break is handed over, the break is told.
     assert [(record.source, record.error[:24]) for record in broken_of(chunks)][-1] == (
         f"d.jsonl{suffix}",
         "the file cannot be read:",
     )
-    assert suffix == ".bz2" or len(rows) > 45_000
+    assert suffix == ".bz2" or len(rows) > 10_000
     assert [row["payment_id"] for _, row in rows_of(chunks_of(reader("c*").read(None)))] == ["P3"]
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from lakehouse.storage import Store, StoredObject
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-_UNREADABLE = (*BREAKS, pa.ArrowException)
+_UNREADABLE = (*BREAKS, pa.ArrowException, UnicodeDecodeError)
 _SAMPLE_BYTES = 4096
 _WILD = frozenset("*?[")
 _ASCII = bytes(range(128))

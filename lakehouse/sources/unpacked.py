@@ -8,11 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_STEP = 64 * 1024
 
 
 def _gzip(stored: BinaryIO) -> BinaryIO:
@@ -23,9 +28,27 @@ def _bzip2(stored: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", bz2.BZ2File(stored))
 
 
+class _Zstd(RawIOBase):
+    """Arrow's stream in small steps: where it breaks off, the step is lost."""
+
+    def __init__(self, stored: BinaryIO) -> None:
+        super().__init__()
+        self._stream = pa.CompressedInputStream(stored, "zstd")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill a part of the buffer; 0 at the end."""
+        into = memoryview(buffer).cast("B")
+        data = self._stream.read(min(len(into), _STEP))
+        into[: len(data)] = data
+        return len(data)
+
+
 def _zstd(stored: BinaryIO) -> BinaryIO:
-    # Arrow's stream has no lines; Python's buffer over it does.
-    return BufferedReader(pa.CompressedInputStream(stored, "zstd"))
+    return BufferedReader(_Zstd(stored))
 
 
 _OPEN: dict[str, Callable[[BinaryIO], BinaryIO]] = {".gz": _gzip, ".bz2": _bzip2, ".zst": _zstd}
