@@ -42,5 +42,5 @@ def write(folder: Path, files: Mapping[str, str]) -> Settings:
         (folder / path).write_text(text)
     state = folder / ".lakehouse"
     state.mkdir()
-    catalog, landing = {"uri": f"sqlite:///{state}/catalog.db"}, {"kind": "files", "root": "landing"}
+    catalog, landing = {"uri": f"sqlite:///{state}/catalog.db"}, {"kind": "files", "root": "landing", "settle": 0}
     return load_settings(folder, state=str(state), catalog=catalog, sources={"landing": landing})

@@ -33,7 +33,7 @@ customProperties:
 """
 _LOADED = '{{property: load, value: {{source: landing, files: "{name}/*.jsonl"}}}}'
 _MODEL = "select day, amount from {parent} where {{{{ in_window('day') }}}}\n"
-_SOURCE = '\n[tool.lakehouse.sources.landing]\nkind = "files"\nroot = "landing"\n'
+_SOURCE = '\n[tool.lakehouse.sources.landing]\nkind = "files"\nroot = "landing"\nsettle = 0\n'
 
 
 def write(folder: Path, tables: int) -> Settings:

@@ -164,7 +164,7 @@ def test_settings_show_masks_secrets(lakehouse: Command, monkeypatch: pytest.Mon
         assert "****" in ended.out
     shown = json.loads(lakehouse("settings", "show", "--json").out)
     assert (shown["profile"], shown["ui"]["port"]) == ("embedded", 3000)
-    assert shown["sources"]["landing"] == {"kind": "files", "root": "landing"}
+    assert shown["sources"]["landing"] == {"kind": "files", "root": "landing", "settle": 0}
 
 
 def test_service_status_starts_nothing(lakehouse: Command, settings: Settings) -> None:

@@ -82,7 +82,7 @@ class World:
     def settings(self) -> Settings:
         sources = {
             "shop": {"kind": "postgres", "url": self._url.get_secret_value()},
-            "landing": {"kind": "files", "root": str(self.landing)},
+            "landing": {"kind": "files", "root": str(self.landing), "settle": 0},
             "rates": {"kind": "http", "base_url": f"http://127.0.0.1:{self.api.port}"},
         }
         catalog = {"uri": f"sqlite:///{self.state}/catalog.db"}

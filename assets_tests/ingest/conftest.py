@@ -49,7 +49,7 @@ def landing(settings: Settings) -> Settings:
         settings.project,
         state=str(settings.state),
         catalog={"uri": settings.catalog.uri.get_secret_value()},
-        sources={"landing": {"kind": "files", "root": "landing"}},
+        sources={"landing": {"kind": "files", "root": "landing", "settle": 0}},
     )
 
 
@@ -64,7 +64,7 @@ def sources(settings: Settings, database: SecretStr) -> Settings:
         # Tests of errors wait for nothing; those of retries say so.
         loads={"retry_seconds": 0},
         sources={
-            "landing": {"kind": "files", "root": "landing"},
+            "landing": {"kind": "files", "root": "landing", "settle": 0},
             "shop": {"kind": "postgres", "url": database.get_secret_value()},
         },
     )

@@ -44,7 +44,7 @@ def landing(settings: Settings) -> Settings:
         state=str(settings.state),
         catalog={"uri": settings.catalog.uri.get_secret_value()},
         loads={"retry_seconds": 0},
-        sources={"landing": {"kind": "files", "root": "landing"}},
+        sources={"landing": {"kind": "files", "root": "landing", "settle": 0}},
         quality={"clock": "select timestamptz '2026-01-02 12:00:00+00'"},
     )
 

@@ -64,7 +64,7 @@ class Landing:
 
 @pytest.fixture
 def landing(settings: Settings) -> Iterator[Landing]:
-    landed = settings.model_copy(update={"sources": {"landing": FilesSource(root="landing")}})
+    landed = settings.model_copy(update={"sources": {"landing": FilesSource(root="landing", settle=0)}})
     chain = Chain(landed, Lake.open(landed), connect(landed))
     chain.add(LOADED)
     folder = landed.state / "landing" / "payments"
@@ -224,7 +224,7 @@ def test_switched_off_it_is_there_and_stopped(landing: Landing) -> None:
 
 def test_files_have_days_from_the_first_chain_on_and_other_sources_have_none() -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC).date()
-    files = FilesSource(root="landing")
+    files = FilesSource(root="landing", settle=0)
     spec = source_spec(LOADED, files, first_day=first)
     assert isinstance(spec.partitions_def, dg.DailyPartitionsDefinition)
     assert spec.partitions_def.start.date() == first

@@ -44,7 +44,7 @@ def till(tmp_path: Path) -> Settings:
         ROOT,
         state=state,
         catalog=Catalog(uri=f"sqlite:///{state}/catalog.db"),
-        sources={"till": {"kind": "files", "root": "till"}},
+        sources={"till": {"kind": "files", "root": "till", "settle": 0}},
     )
 
 

@@ -43,7 +43,7 @@ def make_settings(settings: Settings) -> Callable[..., Settings]:
         return load_settings(
             settings.project,
             state=str(settings.state),
-            sources={"landing": {"kind": "files", "root": "landing"}, **sources},
+            sources={"landing": {"kind": "files", "root": "landing", "settle": 0}, **sources},
         )
 
     return make

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from assets_tests.sources.landed import broken_of, chunks_of, rows_of, write
 from lakehouse.sources import SourceReader
-from lakehouse.sources.lines import MAX_LINE, ROWS
+from lakehouse.sources.lines import BOM, MAX_LINE, ROWS
 from lakehouse.sources.reader import MAX_PAYLOAD
 
 Reader = Callable[..., SourceReader]
@@ -167,8 +167,8 @@ def test_parquet_is_typed_and_has_row_numbers(landing: Path, reader: Reader) -> 
     parquet.write_table(rows, landing / "a.parquet")
     chunks = chunks_of(reader("a.parquet").read(None))
     assert rows_of(chunks) == [
-        ("a.parquet:1", {"payment_id": "P1", "amount": 1.5}),
-        ("a.parquet:2", {"payment_id": "P2", "amount": None}),
+        ("a.parquet:1", {"payment_id": "P1", "amount": 1.5, "other": 1}),
+        ("a.parquet:2", {"payment_id": "P2", "amount": None, "other": 2}),
     ]
     assert chunks[0].rows.schema.field("amount").type == pa.float64()
 
@@ -233,10 +233,9 @@ def test_no_input_is_lost_or_fatal(landing: Path, reader: Reader, lines: list[by
     sources = [source for source, _ in rows_of(chunks)] + [record.source for record in broken_of(chunks)]
     assert len(set(sources)) == len(sources)
     if kind == "jsonl":
-        # str.strip and bytes.strip differ on what is blank; a line that only Unicode calls blank holds no record.
         filled = {
             f"poison.jsonl:{number}"
             for number, line in enumerate(content.split(b"\n"), start=1)
-            if line.decode(errors="backslashreplace").removeprefix("\ufeff" if number == 1 else "").strip()
+            if line.removeprefix(BOM if number == 1 else b"").strip()
         }
         assert set(sources) == filled

@@ -17,8 +17,8 @@ from pyarrow import parquet
 from lakehouse.errors import SourceChanged, SourceUnreachable
 from lakehouse.settings import S3, Settings
 from lakehouse.sources import Chunk, Extract, FilesReader, SourceReader, open_source
-from lakehouse.storage import S3Store
 from lakehouse.storage.open import s3_client
+from lakehouse.storage.s3 import S3Store
 from lakehouse.tables import Table
 
 if TYPE_CHECKING:

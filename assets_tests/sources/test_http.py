@@ -271,7 +271,7 @@ def test_columns_are_sampled(api: Api, reader: Callable[..., SourceReader]) -> N
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"closed": "hour"}, "'closed'.*expected day"),
+        ({"closed": "hour"}, "'closed'.*one of day, none"),
         ({"watermark": None}, "'watermark'"),
         ({"pages": "p"}, "'pages'"),
         ({"path": ""}, "'path'"),

@@ -63,18 +63,31 @@ class Dagster(_Section):
 
 
 class FilesSource(_Section):
-    """A landing folder, or a bucket's prefix `s3://bucket/prefix`. A relative root is taken from the state folder."""
+    """A landing folder, or a bucket's prefix `s3://bucket/prefix`. A relative root is taken from the state folder.
+
+    `settle`: seconds that a file must lie unchanged before it is read; default 2 in a folder, 0 on S3. 0 is right where
+    files are renamed into their place.
+    """
 
     kind: Literal["files"] = "files"
     root: str
+    settle: float | None = Field(default=None, ge=0)
 
 
 class HttpSource(_Section):
-    """An HTTP API."""
+    """An HTTP API, and what it wants to be shown.
+
+    `token` is sent as a bearer token, `user` and `password` as basic authentication, `headers` and `params` (of the
+    query) as they are named; to this host and no other.
+    """
 
     kind: Literal["http"] = "http"
     base_url: str
     token: SecretStr | None = None
+    user: str | None = None
+    password: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    params: dict[str, SecretStr] = Field(default_factory=dict)
 
 
 class OwnSource(_Section):

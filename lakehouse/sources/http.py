@@ -1,30 +1,42 @@
-"""Rows from an HTTP API that answers pages of JSON records and serves whole days only.
+"""Rows from an HTTP API that answers pages of JSON records.
 
 Load options: `path`; `records` (the field with the list, dotted where nested; without it the answer is the list);
-`since` (the parameter that asks for days from one on) and `watermark` (the field of a record with its day); `page`
-(the parameter of the page number, default `page`); `next_page` (the field with the next one, default `next_page`,
-absent or null on the last page); `closed: day`, the only promise known: a day that is served is complete, so the next
-read asks for the day after the latest one seen, and nothing is lost or read twice. The position is `{"watermark":
-"<latest day>"}`. An increment is held in memory, for its position must be known before its first row is written.
+`params` (of the query, the same each time); `columns` (paths of those that stand elsewhere than at the top, as
+`{amount: $.money.amount}`); `ignore` (fields that nobody wants to keep). How pages follow each other is
+`http_pages.py`, how the API is asked for what is new `http_watermark.py`, one request `http_client.py`. The position of
+an increment must be known before its first row is written, so all of its answers are asked for first: they wait in
+memory, and on disk where they are large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from typing import IO, cast
 
-from lakehouse.errors import SourceChanged, SourceError
+import pyarrow as pa
+
+from lakehouse.errors import SourceChanged
 from lakehouse.services.endpoints import http_url
 from lakehouse.settings import HttpSource, Settings
+from lakehouse.sources import http_pages, http_watermark
 from lakehouse.sources.http_client import BUDGET, Client
-from lakehouse.sources.json_lines import objects
+from lakehouse.sources.http_fields import Columns, dig
+from lakehouse.sources.http_pages import Pages
+from lakehouse.sources.http_watermark import Watermark
+from lakehouse.sources.json_lines import objects, parse
 from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Chunk, Extract, SourceColumn
-from lakehouse.tables import Position, Table
+from lakehouse.tables import Position, Table, Window
 
-_KNOWN = {"path", "records", "since", "watermark", "page", "next_page", "closed"}
-_MAX_PAGES = 10_000
+_KNOWN = {"path", "records", "params", "columns", "ignore", *http_pages.OPTIONS, *http_watermark.OPTIONS}
 _ASKING = timedelta(seconds=10)
+_IN_MEMORY = 32 * 1024 * 1024
+
+_Wanted = Callable[[object], bool]
 
 
 class HttpReader:
@@ -36,110 +48,105 @@ class HttpReader:
         self._name = options.policy.source
         self._path = options.text("path")
         self._records = options.optional("records")
-        self._since = options.text("since")
-        self._watermark = options.text("watermark")
-        self._page = options.text("page", "page")
-        self._next = options.text("next_page", "next_page")
-        if options.text("closed", "day") != "day":
-            raise options.wrong("closed", expected="day", remedy="Only APIs that serve whole days are read yet.")
+        self._ignore = options.names("ignore")
+        self._columns, self._pages, self._watermark = Columns(options), Pages(options), Watermark(options)
+        params = options.policy.options.get("params", {})
+        if not isinstance(params, dict) or not all(isinstance(value, str | int) for value in params.values()):
+            raise options.wrong("params", expected="texts by name", found=repr(params), remedy="Mend them.")
+        self._params = {str(name): str(value) for name, value in params.items()}
 
     def read(self, since: Position | None) -> Extract | None:
-        """The records of the days after `since`; None if there are none yet.
+        """The records after `since`; None if there are none yet.
 
         Raises SourceUnreachable, SourceRefused, and SourceChanged for a field that is missing.
         """
-        last = self._last(since)
-        params = self._params(last)
-        with self._client() as client:
-            pages = list(self._pages(client, params))
-            days = [self._day(client, record) for page in pages for record in page if isinstance(record, dict)]
-            if last is not None and days and min(days) <= last:
-                raise SourceChanged(
-                    f"{client} answers records of {min(days)}, which it was not asked for",
-                    expected=f"days from {params[self._since]} on, by the parameter {self._since!r}",
-                    remedy=f"Mend `since` in {self._table.file}, or the API.",
-                )
-            self._require_columns(client, pages)
-        if not any(pages):
-            return None
-        latest = max(days, default=last)
-        if latest is None:
-            raise SourceChanged(
-                f"source {self._name!r}: no record of {self._path} is a JSON object",
-                remedy="Mend `records` in the contract's load.",
-            )
-        return Extract(map(self._chunk, pages), {"watermark": latest.isoformat()}, sum(map(len, pages)))
+        is_new = partial(self._watermark.is_new, since=since)
+        return self._extract(self._watermark.params(since), is_new, since)
+
+    def between(self, window: Window) -> Extract | None:
+        """The records of these days; None if there are none. An API that has no `until` is asked for all from there."""
+        is_within = partial(self._watermark.is_within, window=window)
+        return self._extract(self._watermark.window(window), is_within, None)
 
     def pending(self, since: Position | None) -> bool:
-        """Whether the API serves a record of a day after `since`: as many pages are asked for as it takes to meet one.
+        """Whether the API serves a record after `since`: as many pages are asked for as it takes to meet one.
 
         That is nearly always one page, for an API can only be asked by reading; there are few attempts, as the next
         time to ask is soon. Raises SourceUnreachable, SourceRefused, SourceChanged.
         """
+        params = {**self._params, **self._watermark.params(since)}
         with self._client(budget=_ASKING) as client:
-            return any(self._pages(client, self._params(self._last(since))))
+            pages = self._pages.walk(client, params, self._list)
+            return any(self._watermark.is_new(record, since) for _, records in pages for record in records)
 
     def columns(self) -> tuple[SourceColumn, ...]:
-        """The fields of the first page's records."""
+        """The fields of the first page's records, with the contract's columns that stand elsewhere in them."""
         with self._client() as client:
-            page = next(self._pages(client, {}))
-        rows = objects(((record, "") for record in page), None).rows
+            _, page = next(self._pages.walk(client, self._params, self._list))
+        rows = objects(((self._of(record), "") for record in page), None).rows
         return tuple(SourceColumn(name, "JSON", nullable=True) for name in rows.column_names)
 
-    def _params(self, last: date | None) -> dict[str, str]:
-        return {} if last is None else {self._since: (last + timedelta(days=1)).isoformat()}
+    def _extract(self, params: dict[str, str], wanted: _Wanted, since: Position | None) -> Extract | None:
+        count, fields, reached = 0, set[str](), since
+        with ExitStack() as stack, self._client() as client:
+            answers = cast("IO[bytes]", stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY)))
+            for answer, page in self._pages.walk(client, {**self._params, **params}, self._list):
+                new = [record for record in page if wanted(record)]
+                for record in new:
+                    if isinstance(record, dict):
+                        reached = self._watermark.moved(reached, record)
+                        fields |= self._columns.of(record).keys()
+                count += len(new)
+                answers.write(len(answer.raw).to_bytes(8, "big") + answer.raw)
+            self._require_columns(client, fields)
+            if not count:
+                return None
+            if reached is None:
+                raise SourceChanged(
+                    f"source {self._name!r}: no record of {self._path} is a JSON object",
+                    remedy="Mend `records` in the contract's load.",
+                )
+            chunks = self._chunks(stack.pop_all(), answers, wanted)
+            # The first step enters the generator: from then on it closes the file, even if nobody reads on.
+            next(chunks)
+        return Extract(chunks, reached, count, lambda: client.retries)
+
+    def _chunks(self, owned: ExitStack, answers: IO[bytes], wanted: _Wanted) -> Iterator[Chunk]:
+        """The records of the answers that were written down, a chunk a page; nothing first."""
+        names = [column.name for column in self._table.source_columns]
+        with owned:
+            yield Chunk(pa.table({}), self._name)
+            answers.seek(0)
+            while size := answers.read(8):
+                page = self._list(parse(answers.read(int.from_bytes(size, "big")).decode()))
+                records = ((self._of(record), self._place(record)) for record in page if wanted(record))
+                yield objects(records, names, self._ignore)
+
+    def _of(self, record: object) -> object:
+        return self._columns.of(record) if isinstance(record, dict) else record
+
+    def _place(self, record: object) -> str:
+        # Coordinates are the watermark and not the page: pages shift as records are added.
+        place = f"{self._name}:{self._path}"
+        return f"{place}#{dig(record, self._watermark.field)}" if isinstance(record, dict) else place
 
     def _client(self, budget: timedelta = BUDGET) -> Client:
-        token = self._source.token
-        base = http_url(self._settings, self._source.base_url)
-        return Client(self._name, base, token.get_secret_value() if token is not None else None, budget)
+        return Client(self._name, http_url(self._settings, self._source.base_url), self._source, budget)
 
-    def _pages(self, client: Client, params: dict[str, str]) -> Iterator[list[object]]:
-        page, asked = "1", set[str]()
-        while page not in asked and len(asked) < _MAX_PAGES:
-            asked.add(page)
-            answer = client.get(self._path, {**params, self._page: page})
-            yield self._list(client, answer)
-            following = answer.get(self._next) if isinstance(answer, dict) else None
-            if following is None:
-                return
-            page = str(following)
-        raise SourceChanged(
-            f"{client}: the pages of {self._path} do not end",
-            expected=f"{self._next!r} null on the last page",
-            found=f"page {page} after {len(asked)} pages",
-            remedy="Mend `page` and `next_page` in the contract's load, or the API.",
-        )
-
-    def _list(self, client: Client, answer: object) -> list[object]:
-        found = answer
-        for name in self._records.split(".") if self._records else ():
-            found = found.get(name) if isinstance(found, dict) else None
+    def _list(self, answer: object) -> list[object]:
+        found = dig(answer, self._records) if self._records else answer
         if isinstance(found, list):
             return found
         fields = ", ".join(answer) if isinstance(answer, dict) else type(answer).__name__
         raise SourceChanged(
-            f"{client}: {self._path} has no list of records",
+            f"source {self._name!r}: {self._path} has no list of records",
             expected=f"a list in {self._records!r}" if self._records else "a list",
             found=fields,
             remedy=f"Mend `records` in {self._table.file}.",
         )
 
-    def _day(self, client: Client, record: dict[str, object]) -> date:
-        value = record.get(self._watermark)
-        try:
-            return date.fromisoformat(str(value)[:10])
-        except ValueError:
-            raise SourceChanged(
-                f"{client}: a record of {self._path} has no day in {self._watermark!r}",
-                expected="an ISO date",
-                found="nothing" if value is None else repr(str(value)[:40]),
-                remedy=f"Mend `watermark` in {self._table.file}, or the API.",
-            ) from None
-
-    def _require_columns(self, client: Client, pages: list[list[object]]) -> None:
+    def _require_columns(self, client: Client, fields: set[str]) -> None:
         """A field that no record has is a change of the API; one that some lack is theirs, and the door's business."""
-        fields = {name for page in pages for record in page if isinstance(record, dict) for name in record}
         missing = [column.name for column in self._table.source_columns if column.name not in fields]
         if fields and missing:
             raise SourceChanged(
@@ -147,22 +154,3 @@ class HttpReader:
                 found=", ".join(sorted(fields)),
                 remedy=f"Mend {self._table.file}, or the API.",
             )
-
-    def _chunk(self, page: list[object]) -> Chunk:
-        # Coordinates are the day and not the page: pages shift as days are added.
-        place = f"{self._name}:{self._path}"
-        records = ((r, f"{place}#{r[self._watermark]}" if isinstance(r, dict) else place) for r in page)
-        return objects(records, [column.name for column in self._table.source_columns])
-
-    def _last(self, since: Position | None) -> date | None:
-        if since is None:
-            return None
-        try:
-            return date.fromisoformat(str(since["watermark"]))
-        except (KeyError, ValueError):
-            raise SourceError(
-                f"the stored position of {self._table.name} is not one of days",
-                expected='{"watermark": "<ISO date>"}',
-                found=repr(since)[:200],
-                remedy="The table was loaded from another kind of source before: drop it, or restore its contract.",
-            ) from None

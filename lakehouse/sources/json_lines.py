@@ -7,18 +7,21 @@ text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from io import BytesIO
+from itertools import accumulate
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.sources.lines import BYTES, MAX_LINE, ROWS, Lines, blocks
+from lakehouse.sources.lines import BLANK, BREAKS, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
 from lakehouse.sources.reader import Broken, Chunk
 
-_FAULTS = (ValueError, RecursionError)
+_FAULTS = (ValueError, RecursionError, StopIteration)
+"""What a decoder raises, and what its inner part raises for a text that does not begin like JSON."""
+_NO_JSON = "\0 no text"
 
 
 class _Number(str):
@@ -36,6 +39,14 @@ _PLAIN = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_con
 _NESTED = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_no_constant)
 
 
+class _Fields:
+    """Which keys of a record become columns (None: all of them), and which are known."""
+
+    def __init__(self, names: Sequence[str] | None, ignore: Collection[str]) -> None:
+        self.names = names
+        self.known = frozenset((*(names or ()), *ignore))
+
+
 @dataclass
 class _Batch:
     """Records on their way into one chunk: `places` are their line numbers, or their coordinates."""
@@ -47,57 +58,96 @@ class _Batch:
     size: int = 0
 
     @property
+    def count(self) -> int:
+        return len(self.records) + len(self.broken)
+
+    @property
     def full(self) -> bool:
-        return len(self.records) + len(self.broken) >= ROWS or self.size >= BYTES
+        return self.count >= ROWS or self.size >= BYTES
 
 
-def json_lines(stream: BinaryIO, path: str, names: Sequence[str] | None) -> Iterator[Chunk]:
-    """The chunks of a file. `names` are the columns wanted; None takes every key. Coordinates are `path:line`."""
-    batch, before = _Batch(), 0
-    for block in blocks(stream):
-        for number, line in _numbered(block, path, before):
-            _take(batch, line, number, path)
-            if batch.full:
-                yield _chunk(batch, names, path)
-                batch = _Batch()
-        before += block.count(b"\n")
-    if batch.records or batch.broken:
-        yield _chunk(batch, names, path)
+def json_lines(
+    stream: BinaryIO, file: TextFile, names: Sequence[str] | None, ignore: Collection[str] = ()
+) -> Iterator[Chunk]:
+    """The chunks of a file. `names` are the columns wanted, None takes every key; `ignore` are keys that no one wants.
 
-
-def _take(batch: _Batch, line: str | Broken, number: int, path: str) -> None:
-    if isinstance(line, Broken):
-        batch.size += len(line.payload)
-        batch.broken.append(line)
-        return
-    batch.size += len(line)
-    # Plain lines, as nearly all are, take the short way; the others the one that says what is wrong.
+    Coordinates are `path:line`.
+    """
+    batch, before = _Batch(), file.lines
+    fields = _Fields(names, ignore)
     try:
-        record, end = _PLAIN.raw_decode(line)
-    except _FAULTS:
-        record, end = None, -1
-    if end == len(line) and type(record) is dict and "\\u" not in line:
-        batch.records.append(record)
-        batch.texts.append(line)
-        batch.places.append(number)
-    elif stripped := line.strip():
-        _add(batch, stripped, number, f"{path}:{number}")
+        for at, block in blocks(stream, file.at):
+            part = _Part(block, replace(file, lines=before, at=at))
+            lines, taken = part.lines(), 0
+            batch.size += len(block)
+            while taken < len(lines):
+                some = lines[taken : taken + ROWS - batch.count]
+                _take(batch, some, taken, part)
+                taken += len(some)
+                if batch.full:
+                    yield _chunk(batch, fields, file.path)
+                    batch = _Batch()
+            before += block.count(b"\n")
+    except BREAKS:
+        if batch.count:
+            yield _chunk(batch, fields, file.path)
+        raise
+    if batch.count:
+        yield _chunk(batch, fields, file.path)
 
 
-def _numbered(block: bytes, path: str, before: int) -> Iterator[tuple[int, str | Broken]]:
-    """The lines of a block with their numbers; those with a fault as broken records."""
-    if len(block) <= MAX_LINE:
+class _Part:
+    """A block of whole lines: what they are, and where each of them stands."""
+
+    def __init__(self, block: bytes, file: TextFile) -> None:
+        """`file` says what precedes the block."""
+        self._block, self.file = block, file
+        self.faults: dict[int, Broken] = {}
+        self._begins: list[int] | None = None
+
+    def lines(self) -> list[str]:
+        """The lines; those that are no text stand in `faults`, and one that is no JSON in their place."""
+        if len(self._block) <= MAX_LINE:
+            first = self.file.lines == 0 and self.file.encoding == UTF8
+            try:
+                return self._block.decode("utf-8-sig" if first else self.file.encoding).split("\n")
+            except UnicodeDecodeError:
+                pass
+        lines = Lines(BytesIO(self._block), self.file)
+        return [text if lines.fault is None else self._faulty(place, lines) for place, text in enumerate(lines)]
+
+    def _faulty(self, place: int, line: Lines) -> str:
+        self.faults[place] = self.broken(place, line.raw, line.fault or "")
+        return _NO_JSON
+
+    def broken(self, place: int, raw: bytes, error: str) -> Broken:
+        """The line at this place (from 0) as a record that cannot be used."""
+        if self._begins is None:
+            lengths = (len(line) + 1 for line in self._block.split(b"\n"))
+            self._begins = list(accumulate(lengths, initial=self.file.at))
+        number = self.file.lines + place + 1
+        return Broken(raw, f"{self.file.path}:{number}", placed(error, number, self._begins[place]))
+
+
+def _take(batch: _Batch, lines: Sequence[str], taken: int, part: _Part) -> None:
+    first = part.file.lines + 1
+    scan: Callable[[str, int], tuple[object, int]] = _PLAIN.scan_once  # type: ignore[attr-defined]  # all have it
+    for place, line in enumerate(lines, start=taken):
+        # Plain lines, as nearly all are, take the short way; the others the one that says what is wrong.
         try:
-            text = block.decode("utf-8-sig" if before == 0 else "utf-8")
-        except UnicodeDecodeError:
-            pass
-        else:
-            yield from enumerate(text.split("\n"), start=before + 1)
-            return
-    lines = Lines(BytesIO(block), before=before)
-    for line in lines:
-        broken = None if lines.fault is None else Broken(lines.raw, f"{path}:{lines.number}", lines.fault)
-        yield lines.number, broken or line
+            record, end = scan(line, 0)
+        except _FAULTS:
+            record, end = None, -1
+        if type(record) is dict and end == len(line) and "\\u" not in line:
+            batch.records.append(record)
+            batch.texts.append(line)
+            batch.places.append(first + place)
+        elif place in part.faults:
+            batch.broken.append(part.faults[place])
+        elif stripped := line.strip(BLANK):
+            error = _add(batch, stripped, first + place)
+            if error is not None:
+                batch.broken.append(part.broken(place, stripped.encode(part.file.encoding), error))
 
 
 def parse(text: str) -> object:
@@ -105,38 +155,57 @@ def parse(text: str) -> object:
     return _NESTED.decode(text)
 
 
-def objects(records: Iterable[tuple[object, str]], names: Sequence[str] | None) -> Chunk:
+def objects(records: Iterable[tuple[object, str]], names: Sequence[str] | None, ignore: Collection[str] = ()) -> Chunk:
     """A chunk of records that `parse` has parsed, each with its coordinate."""
     batch = _Batch()
     for record, source in records:
-        _add(batch, _dump(record), source, source)
-    return _chunk(batch, names, None)
+        text = dump(record)
+        error = _add(batch, text, source)
+        if error is not None:
+            batch.broken.append(Broken(text.encode(), source, error))
+    return _chunk(batch, _Fields(names, ignore), None)
 
 
-def _add(batch: _Batch, text: str, place: int | str, source: str) -> None:
+def _add(batch: _Batch, text: str, place: int | str) -> str | None:
+    """Take a record, or say what is wrong with it."""
     try:
         record = _PLAIN.decode(text)
     except _FAULTS as error:
-        batch.broken.append(Broken(text.encode(), source, f"not JSON: {error}"))
-        return
+        return f"not JSON: {error}"
     if type(record) is not dict:
-        batch.broken.append(Broken(text.encode(), source, "not a JSON object"))
-        return
+        return "not a JSON object"
     if "\\u" in text and not _encodable(record):
-        batch.broken.append(Broken(text.encode(), source, "a \\u escape stands for half a character"))
-        return
+        return "a \\u escape stands for half a character"
     batch.records.append(record)
     batch.texts.append(text)
     batch.places.append(place)
+    return None
 
 
-def _chunk(batch: _Batch, names: Sequence[str] | None, path: str | None) -> Chunk:
-    keys = names if names is not None else list(dict.fromkeys(key for record in batch.records for key in record))
+def _chunk(batch: _Batch, fields: _Fields, path: str | None) -> Chunk:
+    keys = fields.names
+    if keys is None:
+        keys = list(dict.fromkeys(key for record in batch.records for key in record))
     rows = pa.table([_column(batch, key) for key in keys], names=list(keys))
     places = pa.array(batch.places, pa.string() if path is None else pa.int64())
     sources = places if path is None else pc.binary_join_element_wise(path, places.cast(pa.string()), ":")
     texts = pa.chunked_array([batch.texts], pa.string())
-    return Chunk(rows, pa.chunked_array([sources]), tuple(batch.broken), texts)
+    return Chunk(rows, pa.chunked_array([sources]), tuple(batch.broken), texts, _extra(batch, fields))
+
+
+def _extra(batch: _Batch, fields: _Fields) -> pa.ChunkedArray | None:
+    """For each record what it has besides the fields that are known; None where no record has anything."""
+    known = fields.known
+    if fields.names is None or all(map(known.issuperset, batch.records)):
+        return None
+    pairs = zip(batch.records, batch.texts, strict=True)
+    return pa.chunked_array(
+        [[None if known.issuperset(record) else _besides(text, known) for record, text in pairs]], pa.string()
+    )
+
+
+def _besides(text: str, known: Collection[str]) -> str:
+    return dump({key: value for key, value in _NESTED.decode(text).items() if key not in known})
 
 
 def _column(batch: _Batch, key: str) -> pa.Array:
@@ -153,15 +222,23 @@ def _text(value: object, key: str, line: str) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _dump(_NESTED.decode(line)[key])
+    return dump(_NESTED.decode(line)[key])
+
+
+def dump(value: object) -> str:
+    """A nested value as JSON text, its numbers with their original digits."""
+    try:
+        return _dump(value)
+    except RecursionError:
+        # Nested in hundreds of levels, which only the library's own code can follow: numbers become strings.
+        return json.dumps(value, ensure_ascii=False)
 
 
 def _dump(value: object) -> str:
-    """A nested value as JSON text, its numbers with their original digits."""
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_dump(key)}: {_dump(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join([f"{_dump(key)}: {_dump(inner)}" for key, inner in value.items()]) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_dump, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -47,15 +47,22 @@ class Options:
         """A number that is not negative."""
         value = self.policy.options.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise self.wrong(name, expected="a number, 0 or more", found=repr(value), remedy="Mend it.")
-        return value
+            raise self.wrong(name, expected="a number from 0 on", found=repr(value), remedy="Mend it.")
+        return float(value)
 
-    def names(self, name: str) -> frozenset[str]:
-        """A list of names; empty where the option is not stated."""
+    def names(self, name: str) -> tuple[str, ...]:
+        """A list of texts, empty where the option is not stated."""
         value = self.policy.options.get(name, [])
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise self.wrong(name, expected="a list of names", found=repr(value), remedy="Mend it.")
-        return frozenset(value)
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) and one for one in value):
+            raise self.wrong(name, expected="a list of names", found=repr(value), remedy="Write it as [a, b].")
+        return tuple(value)
+
+    def choice(self, name: str, default: str, among: Collection[str]) -> str:
+        """One of some texts."""
+        value = self.text(name, default)
+        if value not in among:
+            raise self.wrong(name, expected=f"one of {', '.join(among)}", found=value, remedy="Name one of these.")
+        return value
 
     def wrong(self, name: str, *, expected: str, remedy: str, found: str | None = None) -> ContractError:
         """The error for an option, naming the contract, the table and the source."""

@@ -88,11 +88,12 @@ class Compare:
     where: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Extract:
     """One read: chunks, to be iterated once; the position reached; and how many records the source says there are.
 
-    `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say.
+    `expected_rows` is counted by the source itself, not by whoever made the chunks, or is None where it cannot say. A
+    source that finds on its way that nobody can say sets it to None: it counts after the last chunk.
     `expected_bytes` is the size of what is read, where it is known. `compare` is stated by a source that may hand over
     rows a second time. `more` says that the position reached is a part of the way only: read again at once. `held_back`
     is how far a transaction in flight holds the position back. `retries` answers how often something was asked again so

@@ -27,7 +27,7 @@ def slices(folder: Path, uri: str, key: str = KEY) -> Slices:
         folder,
         state=str(folder / ".lakehouse"),
         catalog={"uri": uri},
-        sources={"landing": {"kind": "files", "root": "landing"}},
+        sources={"landing": {"kind": "files", "root": "landing", "settle": 0}},
         transform={"days_at_once": 2},
     )
     lake, declarations = Lake.open(settings), read_tables(settings.defs)
