@@ -109,7 +109,7 @@ class HttpReader:
             chunks = self._chunks(stack.pop_all(), answers, wanted)
             # The first step enters the generator: from then on it closes the file, even if nobody reads on.
             next(chunks)
-        return Extract(chunks, reached, count, lambda: client.retries)
+        return Extract(chunks, reached, count, retries=lambda: client.retries)
 
     def _chunks(self, owned: ExitStack, answers: IO[bytes], wanted: _Wanted) -> Iterator[Chunk]:
         """The records of the answers that were written down, a chunk a page; nothing first."""
