@@ -22,7 +22,7 @@ from lakehouse.contracts import Declarations
 from lakehouse.iceberg import Lake, LakeTable, effects
 from lakehouse.ingest import Door, load
 from lakehouse.ingest.known import KnownContent
-from lakehouse.ingest.quarantine import Rejects
+from lakehouse.ingest.rejects import Rejects
 from lakehouse.ledger import loads
 from lakehouse.quality.gate import Gate
 from lakehouse.quality.library import loading as loading_library

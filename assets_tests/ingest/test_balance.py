@@ -85,8 +85,8 @@ def test_the_quarantine_counts_what_it_was_given_and_what_it_knew(
 ) -> None:
     write(sources, "a.jsonl", paid("P1"), paid("P2"), paid("P3"), "{", paid(None))
     first = load(sources, lake, payments, run_id="1")
-    # The file comes again, with one more mistake in it.
-    write(sources, "a.jsonl", paid("P1"), paid("P2"), paid("P3"), "{", paid(None), "[")
+    # The file comes again with another beginning, and one more mistake in it.
+    write(sources, "a.jsonl", paid("P0"), paid("P2"), paid("P3"), "{", paid(None), "[")
     second = load(sources, lake, payments, run_id="2")
     assert [(one.rows_quarantined, one.rows_seen, one.difference) for one in (first, second)] == [(2, 0, 0), (1, 2, 0)]
     assert len(rows(lake, QUARANTINE)) == 3

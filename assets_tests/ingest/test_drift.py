@@ -57,7 +57,7 @@ def describing(settings: Settings, queue: Path) -> Describing:
 def people(make_table: MakeTable) -> Callable[..., Table]:
     def make(drift: Drift = Drift.EVOLVE, ignore: tuple[str, ...] = (), **columns: str) -> Table:
         table = make_table({**COLUMNS, **columns}, required=["id"])
-        return replace(table, load=LoadPolicy("queue", {"ignore": list(ignore)} if ignore else {}, 0.5, drift))
+        return replace(table, load=LoadPolicy("queue", {"ignore": list(ignore)} if ignore else {}, 0.5, drift=drift))
 
     return make
 

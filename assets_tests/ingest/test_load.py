@@ -157,7 +157,7 @@ def test_a_load_of_bad_records_only_still_moves_on(sources: Settings, lake: Lake
 def test_the_same_bad_record_delivered_again_is_seen_not_added(sources: Settings, lake: Lake, payments: Table) -> None:
     write(sources, "a.jsonl", paid("P1"), paid(None))
     load(sources, lake, payments, run_id="1")
-    write(sources, "a.jsonl", paid("P1"), paid(None), paid("P2"))
+    write(sources, "a.jsonl", paid("P0"), paid(None), paid("P2"))
     again = load(sources, lake, payments, run_id="2")
     assert (again.rows_read, again.rows_published, again.rows_quarantined, again.rows_seen) == (3, 2, 0, 1)
     assert len(rows(lake, QUARANTINE)) == 1

@@ -162,14 +162,15 @@ def test_of_two_replays_at_once_one_is_refused(
 def test_a_load_that_reads_the_records_again_meanwhile_fences_a_replay(
     landing: Settings, lake: Lake, strict: Table, mended: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(landing, "a.jsonl", paid("P1", "1"))
+    write(landing, "a.jsonl", paid("P1", "1"), paid("P3", "300"))
     load(landing, lake, strict, run_id="load")
+    # With another end: it is read again as a whole.
     write(landing, "a.jsonl", paid("P1", "1"), paid("P2", "2"))
     between(monkeypatch, lambda: load(landing, lake, mended, run_id="faster"))
     with pytest.raises(Fenced):
         replay(landing, lake, mended, run_id="slower")
     assert replay(landing, lake, mended, run_id="again").there == 1
-    assert seen(lake, strict) == (["P1", "P2"], ["loaded"])
+    assert seen(lake, strict) == (["P1", "P2", "P3"], ["loaded"])
 
 
 def test_what_another_writer_has_decided_meanwhile_is_looked_at_again(
