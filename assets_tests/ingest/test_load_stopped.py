@@ -123,5 +123,7 @@ def test_rows_that_the_source_counted_and_nobody_saw_stop_the_load(
     with Door(payments) as door, collecting(sources.state / "tmp") as rejects:
         extract = Extract(iter([chunk]), {"x": 1}, expected_rows=2)
         intake = Intake(lake, payments, extract, door, rejects, began_at=datetime.now(UTC), run_key="k")
-        with pytest.raises(LoadRejected, match=r"does not add up.*expected 2 rows.*found 1 read, 1 good, 0 seen before, 0 rejected"):
+        with pytest.raises(
+            LoadRejected, match=r"does not add up.*expected 2 rows.*found 1 read, 1 good, 0 seen before, 0 rejected"
+        ):
             list(intake.batches())
