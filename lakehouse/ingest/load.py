@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -150,6 +151,7 @@ def _load_part(  # noqa: PLR0913, PLR0917  (as `attempt_load`)
         return LoadResult(None, 0, 0, 0, 0, (), seconds, since, key, findings=findings, held=held)
     temporary = settings.state / "tmp"
     with (
+        closing(extract),
         Door(table) as door,
         collecting(temporary) as rejects,
         comparing(target, table, extract.compare, temporary) as seen,
