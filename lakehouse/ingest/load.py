@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -209,7 +209,7 @@ def _attempt(  # noqa: PLR0913  (as `load`)
         return LoadResult(
             None, 0, 0, 0, 0, (), seconds, reading.since, key, findings=findings, held=held, reread=reading.reread
         )
-    with ExitStack() as stack:
+    with closing(extract), ExitStack() as stack:
         door, known, stored = stack.enter_context(Door(table, look(source, table))), None, lake.table(table.name)
         rejects = stack.enter_context(collecting(settings, reading.since, reading.run_id))
         seen = stack.enter_context(comparing(stored, table, extract.compare, settings.state / "tmp"))

@@ -123,11 +123,11 @@ class Seen:
     def _ask(self, rows: pa.Table, sql: str) -> list[int]:
         """The places among some rows, which SQL knows as `given`, that it answers."""
         columns = rows.select([name for name in [*self._columns, _AT] if name in rows.column_names])
-        self._connection.register("given", columns.append_column(_PLACE, pa.array(range(rows.num_rows), pa.int64())))
-        try:
-            return [place for (place,) in self._connection.execute(sql).fetchall()]
-        finally:
-            self._connection.unregister("given")
+        self._connection.register("asked", columns.append_column(_PLACE, pa.array(range(rows.num_rows), pa.int64())))
+        # As a table of DuckDB's own: what a join pushes down to Arrow knows no UUID.
+        self._connection.execute("CREATE OR REPLACE TEMP TABLE given AS FROM asked")
+        self._connection.unregister("asked")
+        return [place for (place,) in self._connection.execute(sql).fetchall()]
 
     def _marked(self, rows: pa.Table, extracted_at: datetime, run_key: str) -> pa.Table:
         new = {_AT: extracted_at, "_run_key": run_key, DELETED.name: True}

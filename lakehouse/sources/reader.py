@@ -12,7 +12,7 @@ SourceError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
@@ -108,6 +108,11 @@ class Extract:
     more: bool = False
     held_back: timedelta | None = None
     retries: Callable[[], int] = int
+
+    def close(self) -> None:
+        """Give back what the read holds open (a transaction, a file), also when nobody read on."""
+        if isinstance(self.chunks, Generator):
+            self.chunks.close()
 
 
 @dataclass(frozen=True)
