@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from importlib import import_module
 from itertools import islice
@@ -63,7 +63,7 @@ class DltReader:
         """Nothing: dlt learns of columns from rows, as the door does."""
         return ()
 
-    def _chunks(self, waiting: IO[bytes]) -> Iterator[Chunk]:
+    def _chunks(self, waiting: IO[bytes]) -> Generator[Chunk, None, None]:
         # Records of an API have no place of their own: one is known by what it says.
         place = f"{self._name}:{self._wanted}" if self._wanted else self._name
         with waiting:
