@@ -2,9 +2,9 @@
 
 A source of the settings with the kind `lakehouse.sources.dlt_resource:DltReader`. Its options: `function`, the
 `package.module:function` that makes a dlt resource or source, and `arguments` for it; its secrets are arguments too.
-Load option: `resource`, the name of the one wanted, where the function makes several. dlt extracts and no more: rows
-come to our door as they are, nested values as JSON. The position is dlt's own state, `{"dlt": {...}}`, in which its
-incremental cursors are. dlt knows it after the last row only, so that an increment waits in a file until then.
+Load option: `resource`, the name of the one wanted, where the function makes several. Rows come to our door as dlt
+extracts them, nested values as JSON. The position is dlt's own state, `{"dlt": {...}}`. dlt knows it after the last row
+only, so that an increment waits in a file until then.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class DltReader:
         """Nothing: dlt learns of columns from rows, as the door does."""
         return ()
 
-    def _chunks(self, waiting: IO[bytes]) -> Generator[Chunk]:
+    def _chunks(self, waiting: IO[bytes]) -> Generator[Chunk, None, None]:
         # Records of an API have no place of their own: one is known by what it says.
         place = f"{self._name}:{self._wanted}" if self._wanted else self._name
         with waiting:
@@ -88,8 +88,7 @@ class DltReader:
             raise
         except Exception as error:
             cause = _root(error)
-            kind = SourceUnreachable if isinstance(cause, OSError) else SourceError
-            raise kind(
+            raise (SourceUnreachable if isinstance(cause, OSError) else SourceError)(
                 f"source {self._name!r}: dlt cannot extract {self._wanted or self._source.options.get('function')}",
                 found=f"{type(cause).__name__}: {cause}"[:500],
                 remedy="Mend the resource or its arguments, and load again.",
