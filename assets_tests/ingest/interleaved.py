@@ -18,7 +18,7 @@ import psycopg
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import load
 from lakehouse.settings import Settings, load_settings
-from lakehouse.tables import Column, LoadPolicy, Table, TableName
+from lakehouse.tables import Column, LoadPolicy, Position, Table, TableName
 
 Version = tuple[int, str]
 Step = tuple[str, int, int, int]
@@ -58,6 +58,7 @@ class World:
     visible_once: set[Version] = field(default_factory=set)
     gone: Counter[Version] = field(default_factory=Counter)
     there: dict[int, str] = field(default_factory=dict)
+    last: Position | None = None
 
     def __post_init__(self) -> None:
         self.state.mkdir(parents=True)
@@ -168,7 +169,9 @@ class World:
         assert not twice, f"doubled: {twice}"
         assert not stored.keys() - self.visible_once, f"never committed: {stored.keys() - self.visible_once}"
         position = self.lake.table(self.table.name).progress("load")
-        if position is None or not finished:
+        # A bound that a transaction holds where it was gives nothing to read: what is behind waits until it moves.
+        held, self.last = self.way == "lag" and position == self.last, position
+        if position is None or not finished or held:
             return
         # What changed while parts were read is for the next load.
         due = set(before) & set(self._visible()) if "parts" in self.way else set(before)
