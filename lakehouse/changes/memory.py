@@ -1,6 +1,7 @@
 """What was worked out about days before, so that asking again costs nothing while nothing is new.
 
-Only time depends on it: lost, it is worked out anew. Where it is kept is the caller's business.
+Lost, it is worked out anew, at once and not step by step: then changes that were undone in between are not among them.
+Else only time depends on it. Where it is kept is the caller's business.
 """
 
 from __future__ import annotations

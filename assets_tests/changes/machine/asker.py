@@ -95,9 +95,11 @@ class Asker(Gated):
         """The days that are out of date, some of them or all, in each table and in what follows it."""
         stale = self.stale()
         if restart:
-            # Whatever was remembered is lost: that changes no answer, but what was asked for is asked for once more.
+            # Whatever was remembered is lost. What was asked for is asked for once more, but for what was undone since.
             self.memory = Memory()
-            assert self.stale() == stale
+            remembered, stale = stale, self.stale()
+            for name, days in stale.items():
+                assert all(causes <= remembered[name].get(one, frozenset()) for one, causes in days.items()), name
             self.model.reasons.update(self.asked.keys())
             self.asked.clear()
         new = {

@@ -95,7 +95,7 @@ class World(Counted):
     def batch(self, name: TableName, rows: Collection[Row]) -> pa.Table:
         """Rows of the source, with what a load says about them."""
         schema = self.schemas[name]
-        said = [datetime(2026, 3, 1, tzinfo=UTC), "source", "load", None]
+        said = [datetime(2026, 3, 1, tzinfo=UTC), "source", "load", None, None]
         columns = list(zip(*[[*row, *said] for row in rows], strict=True))
         values = {
             field.name: [day(value) for value in column] if field.name == "day" else list(column)
