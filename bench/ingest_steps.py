@@ -18,9 +18,6 @@ from pathlib import Path
 import duckdb
 import psycopg
 import pyarrow.parquet as pq
-from lakehouse.sources.postgres_catalog import Relation, columns
-from lakehouse.sources.postgres_connection import Address, Stream, catalogue
-from lakehouse.sources.postgres_types import retype, select_list
 
 from bench import ingest_tables as tables
 from bench.relay import relay
@@ -29,6 +26,9 @@ from lakehouse.iceberg import Lake
 from lakehouse.ingest import Door, load
 from lakehouse.settings import PostgresSource
 from lakehouse.sources.open import open_source
+from lakehouse.sources.postgres.catalog import Relation, columns
+from lakehouse.sources.postgres.connection import Address, Stream, catalogue
+from lakehouse.sources.postgres.types import retype, select_list
 from lakehouse.tables import TableName
 
 Found = dict[str, float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -170,3 +171,19 @@ def test_a_restored_database_is_read_anew_and_what_is_the_same_is_not_added(
         fresh = [row["name"] for chunk, accepted in parts for row in seen.fresh(chunk, accepted).to_pylist()]
     assert fresh == ["new"]
     assert list((sources.state / "tmp").iterdir()) == []
+
+
+def test_a_column_that_is_gone_is_null_where_it_may_be(
+    sources: Settings, lake: Lake, declare: Callable[..., Table], shop: psycopg.Connection
+) -> None:
+    table = declare(watermark="xmin")
+    shop.execute("insert into things values (1, 1, 'old')")
+    load(sources, lake, table, run_id="1")
+    shop.execute("alter table things drop column name")
+    shop.execute("insert into things values (2, 1)")
+    result = load(sources, lake, table, run_id="2")
+    assert (balanced(result), [str(one) for one in result.drift or ()]) == (True, ["name is gone"])
+    assert sorted((str(row["id"]), row["name"]) for row in rows(lake, table.name)) == [("1", "old"), ("2", None)]
+    needed = replace(table, columns=tuple(replace(column, required=True) for column in table.columns))
+    with pytest.raises(SourceChanged, match=r"has no column 'name'"):
+        load(sources, lake, needed, run_id="3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -28,6 +29,7 @@ def test_missing_columns_are_named_with_those_that_are_there(
     shop: Settings, source: psycopg.Connection, make_table: Callable[..., Table]
 ) -> None:
     table = make_table("shop", BY_TIME, {**THINGS, "email": "string", "phone": "string"})
+    table = replace(table, columns=tuple(replace(column, required=True) for column in table.columns))
     with pytest.raises(SourceChanged, match=r"no column 'email', 'phone'.*found id, name, updated_at"):
         open_source(shop, table).read(None)
     source.execute("alter table things drop updated_at")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any, TypeAlias
@@ -60,7 +60,8 @@ class Revalidated:
     def _judge(self, door: Door, records: Mapping[str, _Row]) -> None:
         # Their ids stand for their coordinates, so that each row is known again behind the door.
         names = [*(column.name for column in self._table.source_columns), "_source_version"]
-        split = door.split(parsed_again(records.values(), names), datetime.now(UTC), MARK)
+        ignored = self._table.load.ignored if self._table.load is not None else ()
+        split = door.split(parsed_again(records.values(), names, ignored), datetime.now(UTC), MARK)
         ids: list[str] = split.accepted.column("_source").to_pylist()
         self._writer.write_table(self._as_it_came(split.accepted, [records[one] for one in ids]))
         self.passed += ids
@@ -121,7 +122,7 @@ class Revalidated:
         return frozenset(key.removeprefix(MARK) for (key,) in found)
 
 
-def parsed_again(records: Iterable[_Row], names: Sequence[str]) -> Chunk:
+def parsed_again(records: Iterable[_Row], names: Sequence[str], ignore: Collection[str] = ()) -> Chunk:
     """The records as their source would tell them, by their ids: a JSON object each, of which `names` are taken.
 
     A record without such a payload, a line of CSV or one that was cut, is broken as before.
@@ -137,7 +138,7 @@ def parsed_again(records: Iterable[_Row], names: Sequence[str]) -> Chunk:
             broken.append(Broken(payload, one["reject_id"], said))
         else:
             whole.append((record, one["reject_id"]))
-    chunk = objects(whole, names)
+    chunk = objects(whole, names, ignore)
     return Chunk(chunk.rows, chunk.source, (*chunk.broken, *broken), chunk.payload, chunk.extra)
 
 

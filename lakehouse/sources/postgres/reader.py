@@ -69,9 +69,14 @@ class PostgresReader:
         return Address.of(self._settings, self._source, self._name)
 
     def _describe(self, connection: Connection, address: Address, *needed: str) -> Described:
-        """The relation, with all columns of the contract and those `needed` beside them. Raises SourceChanged."""
+        """The relation, with the columns of the contract and those `needed` beside them.
+
+        An optional column may have gone: it is NULL from then on, unless the contract's `drift` forbids it. Raises
+        SourceChanged.
+        """
         available = self._available(connection, address)
-        names = [column.name for column in self._table.source_columns]
+        declared = self._table.source_columns
+        names = [column.name for column in declared if column.required or column.name in available]
         missing = [name for name in [*names, *needed] if name not in available]
         if missing:
             raise SourceChanged(
@@ -83,7 +88,7 @@ class PostgresReader:
         stored = storage(connection, self._relation)
         if stored is None:
             raise self._no_table(connection, address)
-        left_out = {*names, *self._ignored}
+        left_out = {*(column.name for column in declared), *self._ignored}
         extra = tuple(one for one in available.values() if one.name not in left_out and one.readable)
         return Described(stored, available, tuple(available[name] for name in names), extra)
 
