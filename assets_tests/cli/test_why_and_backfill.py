@@ -46,6 +46,7 @@ def kiosk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kiosk]:
             "CATALOG__URI": made.settings.catalog.uri.get_secret_value(),
             "SOURCES__LANDING__KIND": "files",
             "SOURCES__LANDING__ROOT": "landing",
+            "SOURCES__LANDING__SETTLE": "0",
         }.items():
             patched.setenv(f"LAKEHOUSE_{name}", str(value))
         for words in (

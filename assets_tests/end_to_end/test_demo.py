@@ -459,8 +459,8 @@ def test_a_table_is_one_file_and_a_model_one_more(demo: Demo, copy: Path) -> Non
     assert made.returncode == 0, made.stderr
     tables = {row["table"]: row for row in json.loads(made.stdout)["tables"]}
     assert {name: row["rows"] for name, row in tables.items()} == {"bronze.returns": 5, "silver.returns": 5}
-    # From the contracts alone: balance and quarantine; key unique and not null, order known.
-    assert (tables["bronze.returns"]["passed"], tables["bronze.returns"]["failed"]) == (6, 0)
+    # From the contracts alone: balance, quarantine, source; types; key unique and not null, order known.
+    assert (tables["bronze.returns"]["passed"], tables["bronze.returns"]["failed"]) == (7, 0)
     assert (tables["silver.returns"]["passed"], tables["silver.returns"]["failed"]) == (5, 0)
     assert demo.rows("select distinct reason from silver.returns") == [("BROKEN",)]
     shown = demo.run("table", "show", "silver.returns", project=copy)

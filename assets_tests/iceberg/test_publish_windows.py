@@ -185,3 +185,19 @@ def test_windows_beside_delete_files_of_another_program_are_refused(
     with pytest.raises(PublishConflict):
         staged.publish_windows(BRANCH, days(day, 2, 2))
     assert ids(staged) == left
+
+
+def test_files_of_two_partitionings_are_published_together(
+    any_lake: Lake, orders: Table, rows: Rows, ids: Ids, day: Day, foreign: Foreign
+) -> None:
+    """Those of the old one are listed by it: the table's own spec has more fields than their partitions have values."""
+    table = any_lake.create(orders)
+    table.append(rows([1], day(1)), run_key="one")
+    table.create_branch(BRANCH)
+    table.append(rows([2], day(2)), **RUN)
+    table = any_lake.create(replace(orders, partition_by=(PartitionField("order_id", "bucket[4]"),)))
+    table.append(rows([3], day(3)), **{**RUN, "run_key": "c"})
+    table.publish_windows(BRANCH, days(day, 2, 3))
+    assert ids(table) == [1, 2, 3]
+    manifests = foreign(orders.name).current_snapshot().manifests(foreign(orders.name).io)  # type: ignore[union-attr]
+    assert sorted(manifest.partition_spec_id for manifest in manifests) == [0, 0, 1]

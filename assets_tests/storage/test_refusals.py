@@ -12,8 +12,8 @@ import pytest
 
 from lakehouse.errors import SourceRefused, SourceUnreachable
 from lakehouse.settings import Settings
-from lakehouse.storage import S3Store
 from lakehouse.storage.open import open_store
+from lakehouse.storage.s3 import S3Store
 
 CONTENT = bytes(range(256)) * 1000
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lakehouse.errors import SourceChanged, SourceRefused, SourceUnreachable, StateError
-from lakehouse.storage import FolderStore, S3Store, Store
+from lakehouse.storage import FolderStore, Store
+from lakehouse.storage.s3 import S3Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

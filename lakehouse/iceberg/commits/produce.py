@@ -143,6 +143,31 @@ class Producer(_SnapshotProducer[Any]):
         said = Summary(self._operation, **{**snapshot_properties, **self.intent.summary, **ours})
         return summarised(metadata, parent, said, self._come(), self._gone())
 
+    def _manifests(self) -> list[ManifestFile]:
+        """PyIceberg lists all added files by the table's spec; those of another one have a manifest of their own."""
+        added, spec_id = self._added_data_files, self._transaction.table_metadata.default_spec_id
+        specs = sorted({file.spec_id for file in added} - {spec_id})
+        made = [self._listed(spec, [file for file in added if file.spec_id == spec], {}) for spec in specs]
+        self._added_data_files = [file for file in added if file.spec_id == spec_id]
+        try:
+            return [*made, *super()._manifests()]
+        finally:
+            self._added_data_files = added
+
+    def _listed(self, spec_id: int, files: Collection[DataFile], sequences: Mapping[str, int]) -> ManifestFile:
+        """A manifest of added files of one spec: of this snapshot, or as old as `sequences` says by their paths."""
+        with self.new_manifest_writer(self.spec(spec_id)) as writer:
+            for file in files:
+                entry = ManifestEntry.from_args(
+                    status=ManifestEntryStatus.ADDED,
+                    snapshot_id=self._snapshot_id,
+                    sequence_number=sequences.get(file.file_path),
+                    file_sequence_number=None,
+                    data_file=file,
+                )
+                writer.add_entry(entry)
+        return writer.to_manifest_file()
+
     def _come(self) -> list[DataFile]:
         """All files that the snapshot adds."""
         return self._added_data_files
@@ -219,20 +244,9 @@ class ChangeProducer(Producer):
         return made
 
     def _added_old(self, files: list[DataFile]) -> list[ManifestFile]:
-        """A manifest of added files, each as old as the rows in it."""
-        if not files:
-            return []
-        with self.new_manifest_writer(self._transaction.table_metadata.spec()) as writer:
-            for file in files:
-                entry = ManifestEntry.from_args(
-                    status=ManifestEntryStatus.ADDED,
-                    snapshot_id=self._snapshot_id,
-                    sequence_number=self.change.sequences[file.file_path],
-                    file_sequence_number=None,
-                    data_file=file,
-                )
-                writer.add_entry(entry)
-        return [writer.to_manifest_file()]
+        """Manifests of added files, each as old as the rows in it."""
+        by_spec = {spec: [file for file in files if file.spec_id == spec] for spec in {file.spec_id for file in files}}
+        return [self._listed(spec, by_spec[spec], self.change.sequences) for spec in sorted(by_spec)]
 
     def _prove(self, made: list[ManifestFile]) -> None:
         """Files and rows of the new list = those of the head - removed + added. Raises CommitError."""
