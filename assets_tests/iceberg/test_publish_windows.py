@@ -187,7 +187,7 @@ def test_windows_beside_delete_files_of_another_program_are_refused(
     assert ids(staged) == left
 
 
-def test_files_of_two_partitionings_are_published_together(
+def test_files_of_two_partitionings_are_published_together(  # noqa: PLR0913, PLR0917  (fixtures)
     any_lake: Lake, orders: Table, rows: Rows, ids: Ids, day: Day, foreign: Foreign
 ) -> None:
     """Those of the old one are listed by it: the table's own spec has more fields than their partitions have values."""
