@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from importlib import import_module
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from lakehouse.errors import LakehouseError, SettingsError, SourceError, SourceUnreachable
 from lakehouse.settings import OwnSource, Settings
@@ -81,7 +81,7 @@ class DltReader:
 
         state: dict[str, Any] = dlt_json.typed_loads(json.dumps(since["dlt"])) if since else {}
         try:
-            injected = Container().injectable_context(StateInjectableContext(state=state))
+            injected = Container().injectable_context(StateInjectableContext(state=cast("Any", state)))
             with injected, closing(iter(self._resource())) as items:
                 yield _records(items), state
         except LakehouseError:
