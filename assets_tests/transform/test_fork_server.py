@@ -42,7 +42,7 @@ print(os.waitpid(forked, 0)[1], server.alive)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    server = ForkServer(tmp_path_factory.mktemp("server") / "log")
+    server = ForkServer.start(tmp_path_factory.mktemp("server") / "log")
     yield server
     server.close()
 
@@ -105,7 +105,7 @@ def test_several_forks_do_not_keep_one_another_alive(server: ForkServer, tmp_pat
 
 
 def test_a_server_that_is_gone_is_an_error_that_names_its_log(tmp_path: Path) -> None:
-    server = ForkServer(tmp_path / "log")
+    server = ForkServer.start(tmp_path / "log")
     os.kill(server.pid, signal.SIGKILL)
     with pytest.raises(TransformError, match="dbt cannot be started") as raised:
         Forked(server, tmp_path)
@@ -132,7 +132,7 @@ def test_a_process_that_was_forked_leaves_the_server_to_who_made_it(tmp_path: Pa
 
 
 def test_a_fork_goes_on_when_its_server_is_closed(tmp_path: Path) -> None:
-    server = ForkServer(tmp_path / "log")
+    server = ForkServer.start(tmp_path / "log")
     forked = Forked(server, tmp_path)
     server.close()
     server.close()

@@ -2,8 +2,8 @@
 
 One belongs to each process that runs dbt, which ends it when it ends itself, at once, also in the midst of imports; a
 process that is killed leaves one that ends when it hears of nobody. Forks have sessions of their own, and go on. What a
-fork does is `dbt_main.py`; how its pipes are used is `dbt_process.py`. This module is both ends: `ForkServer` here,
-`main` there.
+fork does is `dbt_main.py`; how its pipes are used is `dbt_process.py`; what the server does, `fork_serving.py`.
+A process that has imported dbt itself can fork its server, too (`inherit`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from lakehouse.environment import environment, take_environment
+from lakehouse.environment import environment
 from lakehouse.errors import TransformError
+from lakehouse.transform.fork_serving import ANSWER_BYTES, END, serve
 
-_CHUNK = 64 * 1024
-_END = b"\n"
-_FILES = 4
-"""Of each fork: stdin, stdout, stderr, and the end of a pipe that closes with its last breath."""
+_SERVER = "lakehouse.transform.fork_serving"
 _GRACE_SECONDS = 5
 
 
@@ -63,29 +61,84 @@ class Fork:
                 os.kill(self.pid, number)
 
 
+class _Process(Protocol):
+    """What is needed of the server's process, as `subprocess.Popen` has it."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float) -> int: ...
+
+
+class _Child:
+    """A process that was forked from this one."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+
+    def poll(self) -> int | None:
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # It is another's child, or was waited for.
+                pid, status = self.pid, 0
+            self._status = status if pid else None
+        return self._status
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float) -> int:
+        del timeout  # A killed process that was idle is gone at once.
+        while (status := self.poll()) is None:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        return status
+
+
 class ForkServer:
-    """The server's client; one question at a time, each with its answer. What the server prints goes to a file.
+    """The server's client; one question at a time, each with its answer. `log` is where the server prints to.
 
     It is closed when this process ends, if nobody has closed it before.
     """
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, process: _Process, control: socket.socket, log: Path | None) -> None:
+        self._process, self._socket, self._log = process, control, log
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        atexit.register(self.close)
+
+    @classmethod
+    def start(cls, log: Path) -> ForkServer:
+        """A server in a new process of Python, which has everything to import."""
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with theirs, log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603  (our own words)
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+            process = subprocess.Popen(  # noqa: S603  (our own words)
+                [sys.executable, "-m", _SERVER, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is for the process that runs dbt, which ends what it started.
             )
-        self._socket = ours
-        self._lock = threading.Lock()
-        self._owner = os.getpid()
-        atexit.register(self.close)
+        return cls(process, ours, log)
+
+    @classmethod
+    def fork_off(cls) -> ForkServer:
+        """A server forked from this process, which has imported what a run of dbt needs and has no other thread."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            os.setsid()
+            serve(theirs)
+        theirs.close()
+        return cls(_Child(pid), ours, None)
 
     @property
     def pid(self) -> int:
@@ -110,7 +163,7 @@ class ForkServer:
             raise TransformError(
                 "dbt cannot be started",
                 found=str(error),
-                remedy=f"See {self._log}; `make demo` installs what is missing.",
+                remedy=f"See {self._log or 'the log of this run'}; `make demo` installs what is missing.",
             ) from error
         finally:
             os.close(theirs)
@@ -123,8 +176,8 @@ class ForkServer:
 
     def _ask(self, words: Mapping[str, Any], files: Sequence[int] = ()) -> dict[str, Any]:
         with self._lock:
-            socket.send_fds(self._socket, [json.dumps(words).encode() + _END], files)
-            answer = self._socket.recv(_CHUNK)
+            socket.send_fds(self._socket, [json.dumps(words).encode() + END], files)
+            answer = self._socket.recv(ANSWER_BYTES)
         if not answer:
             message = "the server that starts it is gone"
             raise ConnectionError(message)
@@ -159,56 +212,12 @@ def fork_server(log: Path) -> ForkServer:
             _server.close()
             _server = None
         if _server is None:
-            _server = ForkServer(log)
+            _server = ForkServer.start(log)
         return _server
 
 
-def main() -> None:
-    """Import what a run of dbt needs, then fork when told to, until nobody is there to tell."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    # A fork's own imports would be made again in each; these are all that a build makes.
-    import lakehouse.transform.dbt_plugin  # noqa: F401, PLC0415
-    from lakehouse.transform.dbt_main import main as run_dbt  # noqa: PLC0415
-
-    while True:
-        words, files = _heard(control)
-        if "reap" in words:
-            os.waitpid(words["reap"], 0)
-            control.send(b"{}")
-            continue
-        pid = os.fork()
-        if pid == 0:
-            control.close()
-            _become(words["folder"], words["environment"], files)
-            run_dbt()
-            os._exit(0)
-        for file in files:
-            os.close(file)
-        control.send(json.dumps({"pid": pid}).encode())
-
-
-def _heard(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """What is asked next, and the files that came with it. Ends the process when nobody is there to ask."""
-    message, files, _, _ = socket.recv_fds(control, _CHUNK, _FILES)
-    while message and not message.endswith(_END):
-        message += control.recv(_CHUNK)
-    if not message:
-        os._exit(0)
-    words: dict[str, Any] = json.loads(message)
-    return words, files
-
-
-def _become(folder: str, variables: Mapping[str, str], files: list[int]) -> None:
-    """A process as if started anew: its own session, folder and files. The last of the files stays open as it is."""
-    os.setsid()
-    take_environment(variables)
-    os.chdir(folder)
-    for target, file in enumerate(files[:3]):
-        os.dup2(file, target)
-        os.close(file)
-    os.set_inheritable(files[3], False)
-    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(at, mode, closefd=False) for at, mode in enumerate("rww"))
-
-
-if __name__ == "__main__":
-    main()
+def inherit() -> None:
+    """Fork this process' server from itself: what it has imported is not imported again."""
+    global _server  # noqa: PLW0603
+    with _lock:
+        _server = ForkServer.fork_off()
