@@ -14,7 +14,7 @@ def ui() -> None:
     """Open the Dagster UI over the project's tables, runs, schedules and sensors (Ctrl-C ends it)."""
     from lakehouse.orchestration.home import check_port, child_environment
     from lakehouse.orchestration.project import prepare
-    from lakehouse.orchestration.warm_runs import start
+    from lakehouse.orchestration.warm_runs.start import start
 
     settings = load_settings()
     check_port(settings.ui.host, settings.ui.port)
@@ -23,9 +23,11 @@ def ui() -> None:
     command = [str(Path(sys.executable).with_name("dagster")), "dev", *_location(settings)]
     command += ["-h", settings.ui.host, "-p", str(settings.ui.port)]
     os.chdir(settings.project)
-    variables = child_environment(settings)
+    variables = {**os.environ, **child_environment(settings)}
+    if settings.ui.warm_runs:
+        variables |= start(variables)
     # Not as a child: what is sent to this process, Ctrl-C or a service manager's TERM, must reach Dagster itself.
-    os.execve(command[0], command, {**os.environ, **variables, **start(variables)})  # noqa: S606  (our own words)
+    os.execve(command[0], command, variables)  # noqa: S606  (our own words)
 
 
 def _location(settings: Settings) -> list[str]:

@@ -32,7 +32,7 @@ concurrency:
   # One pool a table: commits to a table follow one another, the lake goes on.
   pools: {granularity: op, default_limit: 1}
 # A run is forked from a process that has imported everything, where `lakehouse ui` keeps one.
-run_launcher: {module: lakehouse.orchestration.run_launcher, class: WarmRunLauncher}
+run_launcher: {module: lakehouse.orchestration.warm_runs.launcher, class: WarmRunLauncher}
 # A late row waits for no queue: what is asked for begins at once.
 run_queue: {dequeue_interval_seconds: 1}
 sensors: {use_threads: true, num_workers: 4}

@@ -1,4 +1,4 @@
-"""What a process forked for a run does, and what it finds imported. How it is forked is `warm_runs.py`."""
+"""What a process forked for a run does, and what it finds imported. How it is forked is `server.py`."""
 
 from __future__ import annotations
 

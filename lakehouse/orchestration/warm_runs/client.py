@@ -1,7 +1,7 @@
-"""How the server of warm runs is asked: one line of JSON each way, once it has said that it is there.
+"""How the server is asked: one line of JSON each way, once it has said that it is there.
 
-A question is put only to a server that is ready, so that nobody ever wonders whether a run was begun twice. What the
-server does is `warm_runs.py`.
+A server that is silent is asked nothing: who begins a run without it must know that it has not begun. What it answers
+is decided in `server.py`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-SOCKET = "LAKEHOUSE_RUNS"
+SOCKET = "LAKEHOUSE_RUNS_SOCKET"
 """The variable that names the server's socket."""
 READY = b"ready\n"
 _READY_SECONDS = 2
 _ANSWER_SECONDS = 20
+_END = b"\n"
 _CHUNK = 64 * 1024
 
 
 def ask(words: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Its answer; None when there is no server, or it is not ready: then nothing was asked.
+    """Its answer; None when there is no server, or it is silent: then nothing was asked.
 
     Raises OSError when it was asked and did not answer.
     """
@@ -38,14 +39,19 @@ def ask(words: Mapping[str, Any]) -> dict[str, Any] | None:
         if not ready:
             return None
         connection.settimeout(_ANSWER_SECONDS)
-        connection.sendall(json.dumps(words).encode() + b"\n")
+        send(connection, words)
         return receive(connection)
+
+
+def send(connection: socket.socket, words: Mapping[str, Any]) -> None:
+    """One line."""
+    connection.sendall(json.dumps(words).encode() + _END)
 
 
 def receive(connection: socket.socket) -> dict[str, Any]:
     """One line. Raises ConnectionError when the other end is gone before its end."""
     text = b""
-    while not text.endswith(b"\n"):
+    while not text.endswith(_END):
         part = connection.recv(_CHUNK)
         if not part:
             message = "the other end is gone"

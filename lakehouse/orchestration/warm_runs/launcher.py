@@ -1,7 +1,4 @@
-"""Runs begin in a process that has imported everything already; where there is none, as Dagster's own begin.
-
-Named in `dagster.yaml` (`home.py`). The process they are forked from is `warm_runs.py`.
-"""
+"""The run launcher that `dagster.yaml` names (`home.py`). How the server is asked is `client.py`."""
 
 from __future__ import annotations
 
@@ -11,9 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse.orchestration.warm_runs_client import ask
+from lakehouse.orchestration.warm_runs.client import ask
 
 _PROCESS = "lakehouse/process"
+"""Tag of a run that the server has forked: its process."""
 
 
 class WarmRunLauncher(dg.DefaultRunLauncher):
@@ -23,10 +21,10 @@ class WarmRunLauncher(dg.DefaultRunLauncher):
         """Begin a run. Raises OSError when nobody can say whether it has begun: Dagster fails it then."""
         run: dg.DagsterRun = context.dagster_run
         answer = ask({"run_id": run.run_id, "execute": _arguments(run)}) if _ours(run) else None
-        if answer is None:
+        if answer is None or answer["process"] is None:
             super().launch_run(context)
         else:
-            self._instance.add_run_tags(run.run_id, {_PROCESS: str(answer["pid"])})
+            self._instance.add_run_tags(run.run_id, {_PROCESS: str(answer["process"])})
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run; False when its process is gone."""
