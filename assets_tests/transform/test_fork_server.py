@@ -39,6 +39,23 @@ if forked == 0:
 print(os.waitpid(forked, 0)[1], server.alive)
 """
 
+INHERITS = """
+import sys
+from pathlib import Path
+from lakehouse.transform.fork_server import fork_server, inherit
+from lakehouse.transform.fork_serving import import_dbt
+import_dbt()
+inherit()
+log = Path(sys.argv[1])
+server = fork_server(log)
+from assets_tests.transform.test_fork_server import Forked
+for _ in range(2):
+    forked = Forked(server, log.parent)
+    forked.run_dbt()
+    forked.close()
+print(server.pid, server.alive, log.exists())
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
@@ -113,9 +130,9 @@ def test_a_server_that_is_gone_is_an_error_that_names_its_log(tmp_path: Path) ->
     server.close()
 
 
-def ran(program: str, log: Path) -> str:
-    """What a process with this program prints when all that Python could warn of is an error."""
-    words = [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(log)]
+def ran(program: str, log: Path, *, strict: bool = True) -> str:
+    """What a process with this program prints; `strict`: when all that Python could warn of is an error."""
+    words = [sys.executable, *(("-X", "dev", "-W", "error") if strict else ()), "-c", program, str(log)]
     done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stderr == ""
     return done.stdout.strip()
@@ -129,6 +146,13 @@ def test_a_process_that_ends_takes_its_server_along_without_waiting_for_it(tmp_p
 
 def test_a_process_that_was_forked_leaves_the_server_to_who_made_it(tmp_path: Path) -> None:
     assert ran(FORKS, tmp_path / "log") == "0 True"
+
+
+def test_a_process_that_has_imported_dbt_forks_its_server_from_itself(tmp_path: Path) -> None:
+    server, alive, logged = ran(INHERITS, tmp_path / "log", strict=False).split()
+    assert (alive, logged) == ("True", "False")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(server), 0)
 
 
 def test_a_fork_goes_on_when_its_server_is_closed(tmp_path: Path) -> None:
