@@ -156,7 +156,7 @@ def _take(batch: _Batch, part: _Part, fields: _Fields) -> None:
         batch.flat.append(_Rows(flat.rows, _about(pa.array(flat.places + first), flat.texts, flat.extra)))
     scan: Callable[[str, int], tuple[object, int]] = _PLAIN.scan_once  # type: ignore[attr-defined]  # all have it
     for place, line in lines:
-        # Plain lines, as nearly all are, take the short way; the others the one that says what is wrong.
+        # Lines that nothing is wrong with take the short way; the others the one that says what is.
         try:
             record, end = scan(line, 0)
         except _FAULTS:
