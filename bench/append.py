@@ -171,7 +171,6 @@ def main() -> None:
     if words.stream:
         print(stream(words.rows))
         return
-    # First, while this process is small: on Linux a child's peak begins with that of the process which started it.
     command = [sys.executable, "-m", "bench.append", "--stream", "--rows", str(10 * words.rows)]
     grown = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
     figures = {"append_peak_mb": grown, "append_rows": float(words.rows)}

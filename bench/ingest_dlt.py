@@ -1,6 +1,6 @@
 """dlt as a peer of loads: one PostgreSQL table into Iceberg in a folder. Run by the Python that has dlt, not by ours.
 
-`ingest_dlt.py URI FOLDER BACKEND` with the backends `pyarrow` and `connectorx`; it prints what it took, as JSON.
+`-m bench.ingest_dlt URI FOLDER BACKEND` with the backends `pyarrow` and `connectorx`; it prints what it took, as JSON.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import resource
 import sys
 import time
+
+from bench.report import peak_mb
 
 
 def main() -> None:
@@ -33,8 +35,8 @@ def main() -> None:
     began, cpu = time.perf_counter(), _cpu_s()
     pipeline.run(source)
     counts = pipeline.last_trace.last_normalize_info.row_counts
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    took = {"s": time.perf_counter() - began, "cpu_s": _cpu_s() - cpu, "peak_mb": peak, "rows": counts["lineitem"]}
+    took = {"s": time.perf_counter() - began, "cpu_s": _cpu_s() - cpu}
+    took |= {"peak_mb": peak_mb(), "rows": counts["lineitem"]}
     print(json.dumps(took))
 
 

@@ -208,7 +208,6 @@ def main() -> None:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # This process holds no rows: on Linux a child's peak begins with that of the process which started it.
         in_child("build", folder, words.rows)
         figures, ratios = compare(folder, (len(_SHORT), _ALL))
         warmed = in_child("small", folder, len(_SHORT))

@@ -12,13 +12,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 _MB = 2**20
-# The kernel counts kibibytes on Linux and bytes on macOS.
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def peak_mb() -> float:
     """The most memory that this process has held so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / _MB
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MB
+    # On Linux `ru_maxrss` begins with the peak of the process which started this one; this does not.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def report(

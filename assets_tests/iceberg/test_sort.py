@@ -163,11 +163,12 @@ def test_rows_are_sorted_inside_each_partition(lake: Lake, orders: Table, rows: 
 def test_memory_stays_bounded_while_sorting(tmp_path: Path) -> None:
     """12 million rows of 40 bytes in no order are 480 MB of Arrow."""
     code = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
+from bench.report import peak_mb as peak
 from lakehouse.iceberg import Lake
 from lakehouse.settings import load_settings
 from lakehouse.tables import Column, Layer, Table, TableName
@@ -181,7 +182,6 @@ def batches(count):
     for number in range(count):
         key = pc.bit_wise_and(pc.multiply(pc.add(base, number * 500_000), 2_654_435_761), 2**40 - 1)
         yield pa.record_batch([key] * 5, schema=schema)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 table.append(pa.RecordBatchReader.from_batches(schema, batches(1)), run_key="warm")
 before = peak()
 table.append(pa.RecordBatchReader.from_batches(schema, batches(24)), run_key="big")

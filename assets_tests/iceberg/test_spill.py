@@ -210,10 +210,11 @@ SCHEMA = pa.schema([("t", pa.string()), ("l", pa.list_(pa.string()))])
 def test_memory_stays_bounded_with_many_partitions(tmp_path: Path) -> None:
     """12 million rows of 40 bytes in 100 partitions are 480 MB of Arrow."""
     code = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
+from bench.report import peak_mb as peak
 from lakehouse.iceberg import Lake
 from lakehouse.settings import load_settings
 from lakehouse.tables import Column, Layer, PartitionField, Table, TableName
@@ -227,7 +228,6 @@ schema = pa.schema([(name, pa.int64()) for name in "abcde"])
 def batches(count):
     for number in range(count):
         yield pa.record_batch([pc.bit_wise_and(base, 4095)] + [pc.add(base, number)] * 4, schema=schema)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 table.append(pa.RecordBatchReader.from_batches(schema, batches(1)), run_key="warm")
 before = peak()
 commit = table.append(pa.RecordBatchReader.from_batches(schema, batches(24)), run_key="big")

@@ -216,11 +216,12 @@ def test_transforms_of_arrays_are_those_of_single_values(kind: str, text: str, d
 def test_memory_stays_bounded_however_many_rows_come(tmp_path: Path) -> None:
     """20 million rows of 40 bytes are 800 MB of Arrow."""
     code = """
-import json, resource, sys
+import json, sys
 from datetime import date
 from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
+from bench.report import peak_mb as peak
 from lakehouse.iceberg import Lake
 from lakehouse.settings import load_settings
 from lakehouse.tables import Column, Layer, Table, TableName
@@ -233,7 +234,6 @@ schema = pa.schema([(name, pa.int64()) for name in "abcde"])
 def batches(count):
     for number in range(count):
         yield pa.record_batch([pc.add(base, number * k) for k in range(5)], schema=schema)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 table.append(pa.RecordBatchReader.from_batches(schema, batches(2)), run_key="warm")
 before = peak()
 table.append(pa.RecordBatchReader.from_batches(schema, batches(20)), run_key="big")

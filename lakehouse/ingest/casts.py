@@ -15,7 +15,8 @@ from lakehouse.tables.types import duckdb_type
 
 _HOURS = "([01][0-9]|2[0-3])"
 _CLOCK = rf"{_HOURS}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}}0*)?"
-_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_YEAR = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_DAY = f"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}"
 _MOMENT = rf"{_DAY}([T ]{_CLOCK}(Z|[+-]{_HOURS}(:?[0-5][0-9])?)?)?"
 _FLOAT = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
@@ -81,7 +82,6 @@ def exact_cast(raw: str, given: str, wanted: str, *, same: bool) -> Cast:
 
 
 def _from_text(raw: str, wanted: str, target: str, span: str | None) -> Cast:
-    text = f"trim({raw})"
     if decimal := re.fullmatch(r"decimal\(\d+, ?(\d+)\)", wanted):
         digits = rf"(\.[0-9]{{0,{decimal[1]}}}0*)"
         form = rf"[+-]?([0-9]+{digits}?|{digits})"
@@ -90,16 +90,24 @@ def _from_text(raw: str, wanted: str, target: str, span: str | None) -> Cast:
     else:
         # Bytes have no one form as text; the contract can say string.
         return Cast(f"CAST(NULL AS {target})")
+    # Nearly no text has blanks around it, and to trim one costs as much as to look at its form.
+    cases = (_of_form(text, wanted, target, span, form) for text in (raw, f"trim({raw})"))
+    return Cast(f"CASE {' '.join(cases)} END")
+
+
+def _of_form(text: str, wanted: str, target: str, span: str | None, form: str) -> str:
     # A naive time is UTC, and so is a TIMESTAMP's, whose own cast would drop the offset.
     value = f"TRY_CAST({text} AS {target})"
     if wanted == "timestamp":
         value = f"CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS TIMESTAMP)"
     conditions = [f"regexp_full_match({text}, {literal(form)})"]
-    if span:
-        conditions.append(f"{value} BETWEEN {span}")
+    if span and wanted != "date":
+        # Only in these years can an offset lead out of the span, and to look costs a second cast.
+        edges = " OR ".join(f"starts_with({text}, '{year}')" for year in ("0001", "9999"))
+        conditions.append(f"(NOT ({edges}) OR {value} BETWEEN {span})")
     if wanted in {"float", "double"}:
         conditions.append(f"isfinite({value})")
-    return Cast(f"CASE WHEN {' AND '.join(conditions)} THEN {value} END")
+    return f"WHEN {' AND '.join(conditions)} THEN {value}"
 
 
 def local_day(moment: str, zone: str) -> str:

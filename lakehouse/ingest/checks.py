@@ -14,6 +14,9 @@ from lakehouse.tables import EXTRA, BusinessDay, Column, Severity, Table
 from lakehouse.tables.sql import literal, quote
 from lakehouse.tables.types import duckdb_type
 
+RAW = "__raw_"
+"""What the name of a column begins with in a plan's relation, where its raw values are meant."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -94,7 +97,7 @@ def _day_check(day: str, how: BusinessDay) -> Check:
 
 
 def _raw(name: str) -> str:
-    return quote(f"__raw_{name}")
+    return quote(f"{RAW}{name}")
 
 
 def _typed(column: Column, how: Cast) -> Iterator[Check]:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from lakehouse.errors import ContractError
 from lakehouse.iceberg import arrow_schema
-from lakehouse.ingest.checks import Check, Plan, make_plan
+from lakehouse.ingest.checks import RAW, Check, Plan, make_plan
 from lakehouse.ingest.drift import SCHEMA_DRIFT, SourceDrift, unnamed
 from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, Record, State, kept, reject_id
 from lakehouse.sources import Chunk
@@ -28,6 +28,7 @@ from lakehouse.tables.sql import quote
 
 UNPARSED = "record_parses"
 """The rule that a record broke which did not parse."""
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Door:
         if good is None:
             passed = pa.table(accepted.columns, schema=self._schema)
             return Split(passed, self._rejected(self._unparsed(chunk), extracted_at, run_key))
-        records = [*self._unparsed(chunk), *self._broken(plan, chunk, pc.invert(good))]
+        records = [*self._unparsed(chunk), *self._broken(plan, chunk, values, pc.invert(good))]
         passed = pa.table(accepted.filter(good).columns, schema=self._schema)
         return Split(passed, self._rejected(records, extracted_at, run_key))
 
@@ -152,33 +153,35 @@ class Door:
                 "error": record.error,
             }
 
-    def _broken(self, plan: Plan, chunk: Chunk, bad: pa.ChunkedArray) -> Iterator[Record]:
+    def _broken(
+        self, plan: Plan, chunk: Chunk, values: Mapping[str, pa.ChunkedArray], bad: pa.ChunkedArray
+    ) -> Iterator[Record]:
         """The rows that are not good, with every check each of them broke."""
-        places = pc.indices_nonzero(bad).to_pylist()
-        rejected = chunk.rows.filter(bad)
+        raw = chunk.rows.filter(bad)
+        names = [column.name for column in self._table.source_columns]
+        typed = {name: values[name].filter(bad) if name in values else raw.column(name) for name in (*names, *values)}
         cases = ", ".join(f"CASE WHEN {check.broken} THEN {place} END" for place, check in enumerate(plan.checks))
+        good = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in names)
+        texts = ", ".join(f"CAST({quote(RAW + name)} AS VARCHAR)" for name in raw.column_names)
         try:
-            self._connection.register("raw", rejected)
-            names = [column.name for column in self._table.source_columns]
-            typed = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in names)
-            broken = self._connection.execute(f"SELECT [{cases}], {typed} FROM {plan.relation}").fetchall()
-            texts = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in rejected.column_names)
-            values = self._connection.execute(f"SELECT {texts} FROM raw").fetchall()
+            # What was cast is not cast again: it is the costly part, for however few rows.
+            self._connection.register("broken", _beside(typed, raw))
+            found = self._connection.execute(f"SELECT [{cases}], [{good}], [{texts}] FROM broken").fetchall()
         finally:
-            self._connection.unregister("raw")
-        for place, (numbers, *good), texts_of_row in zip(places, broken, values, strict=True):
-            row = dict(zip(rejected.column_names, texts_of_row, strict=True))
+            self._connection.unregister("broken")
+        payloads = [None] * len(found) if chunk.payload is None else chunk.payload.filter(bad).to_pylist()
+        places = pc.indices_nonzero(bad).to_pylist()
+        for place, given, (numbers, good_texts, raw_texts) in zip(places, payloads, found, strict=True):
+            row = dict(zip(raw.column_names, raw_texts, strict=True))
             checks = [plan.checks[number] for number in numbers if number is not None]
-            payload = (
-                _payload(row | _texts(chunk, place)) if chunk.payload is None else str(chunk.payload[place].as_py())
-            )
+            payload = _payload(row | _texts(chunk, place)) if given is None else str(given)
             source = chunk.coordinate(place)
             yield {
                 "reject_id": reject_id(source, payload.encode()),
                 **kept(payload.encode()),
                 "broken_rules": json.dumps([check.name for check in checks]),
                 "found": _payload({check.column: row.get(check.column) for check in checks if check.column}, keep=True),
-                "parsed": _payload(dict(zip(names, good, strict=True))),
+                "parsed": _payload(dict(zip(names, good_texts, strict=True))),
                 "source": source,
                 "error": "; ".join(check.error for check in checks),
             }
@@ -218,7 +221,13 @@ def _with_nanoseconds(chunk: Chunk) -> Chunk:
 
 def _payload(row: Mapping[str, str | None], *, keep: bool = False) -> str:
     """JSON text. Without NULLs, unless `keep`: which other columns a chunk has must not change a record's identity."""
-    return json.dumps({name: row[name] for name in sorted(row) if keep or row[name] is not None}, ensure_ascii=False)
+    return _JSON.encode({name: row[name] for name in sorted(row) if keep or row[name] is not None})
+
+
+def _beside(typed: Mapping[str, pa.ChunkedArray], raw: pa.Table) -> pa.Table:
+    """The columns of a plan's relation."""
+    columns = {**typed, **{f"{RAW}{name}": raw.column(name) for name in raw.column_names}}
+    return pa.table(columns)
 
 
 def _texts(chunk: Chunk, place: int) -> dict[str, str | None]:

@@ -1,7 +1,7 @@
 """JSON lines: one object a line, its values as text columns, so that the contract's types decide and not the parser's.
 
 Strings are kept as they are, numbers with their original digits, true and false as words, and what is nested as JSON
-text.
+text. Flat lines are taken apart in bulk (`flat_json.py`), the others one by one here, where it is said what is wrong.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import accumulate
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakehouse.sources.lines import BLANK, BREAKS, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
+from lakehouse.sources.flat_json import FlatLines, flat_lines, lines_of
+from lakehouse.sources.lines import BLANK, BOM, BREAKS, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
 from lakehouse.sources.reader import Broken, Chunk
 
 _FAULTS = (ValueError, RecursionError, StopIteration)
@@ -55,15 +57,16 @@ class _Batch:
     texts: list[str] = field(default_factory=list)
     places: list[int | str] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
+    flat: list[_Rows] = field(default_factory=list)
+    lines: int = 0
     size: int = 0
 
-    @property
-    def count(self) -> int:
-        return len(self.records) + len(self.broken)
 
-    @property
-    def full(self) -> bool:
-        return self.count >= ROWS or self.size >= BYTES
+class _Rows(NamedTuple):
+    """Columns of values, and of each row its place, its text, and what it has beside known fields."""
+
+    values: pa.Table
+    about: pa.Table
 
 
 def json_lines(
@@ -77,23 +80,30 @@ def json_lines(
     fields = _Fields(names, ignore)
     try:
         for at, block in blocks(stream, file.at):
-            part = _Part(block, replace(file, lines=before, at=at))
-            lines, taken = part.lines(), 0
-            batch.size += len(block)
-            while taken < len(lines):
-                some = lines[taken : taken + ROWS - batch.count]
-                _take(batch, some, taken, part)
-                taken += len(some)
-                if batch.full:
+            place = 0
+            while place < len(block):
+                some, lines = _first_lines(block[place:], ROWS - batch.lines)
+                _take(batch, _Part(some, replace(file, lines=before, at=at + place)), fields)
+                before, place = before + lines, place + len(some)
+                batch.lines, batch.size = batch.lines + lines, batch.size + len(some)
+                if batch.lines >= ROWS or batch.size >= BYTES:
                     yield _chunk(batch, fields, file.path)
                     batch = _Batch()
-            before += block.count(b"\n")
     except BREAKS:
-        if batch.count:
+        if batch.lines:
             yield _chunk(batch, fields, file.path)
         raise
-    if batch.count:
+    if batch.lines:
         yield _chunk(batch, fields, file.path)
+
+
+def _first_lines(block: bytes, most: int) -> tuple[bytes, int]:
+    """A block, or so many of its lines; and how many that are, one without an end included."""
+    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    if lines <= most:
+        return block, lines
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    return block[: ends[most - 1] + 1], most
 
 
 class _Part:
@@ -105,16 +115,22 @@ class _Part:
         self.faults: dict[int, Broken] = {}
         self._begins: list[int] | None = None
 
-    def lines(self) -> list[str]:
-        """The lines; those that are no text stand in `faults`, and one that is no JSON in their place."""
-        if len(self._block) <= MAX_LINE:
-            first = self.file.lines == 0 and self.file.encoding == UTF8
-            try:
-                return self._block.decode("utf-8-sig" if first else self.file.encoding).split("\n")
-            except UnicodeDecodeError:
-                pass
+    def taken_apart(self, fields: _Fields) -> FlatLines | None:
+        """Its flat lines; None where some lines are no text."""
+        if len(self._block) > MAX_LINE:
+            return None
+        first = self.file.lines == 0 and self.file.encoding == UTF8
+        block = self._block.removeprefix(BOM) if first else self._block
+        try:
+            text = block.decode(self.file.encoding)
+        except UnicodeDecodeError:
+            return None
+        return flat_lines(lines_of(block if self.file.encoding == UTF8 else text.encode()), fields.names, fields.known)
+
+    def lines(self) -> Iterator[str]:
+        """All lines, one by one; those that are no text stand in `faults`, and one that is no JSON in their place."""
         lines = Lines(BytesIO(self._block), self.file)
-        return [text if lines.fault is None else self._faulty(place, lines) for place, text in enumerate(lines)]
+        return (text if lines.fault is None else self._faulty(place, lines) for place, text in enumerate(lines))
 
     def _faulty(self, place: int, line: Lines) -> str:
         self.faults[place] = self.broken(place, line.raw, line.fault or "")
@@ -129,11 +145,18 @@ class _Part:
         return Broken(raw, f"{self.file.path}:{number}", placed(error, number, self._begins[place]))
 
 
-def _take(batch: _Batch, lines: Sequence[str], taken: int, part: _Part) -> None:
+def _take(batch: _Batch, part: _Part, fields: _Fields) -> None:
     first = part.file.lines + 1
+    flat = part.taken_apart(fields)
+    lines: Iterable[tuple[int, str]]
+    if flat is None:
+        lines = enumerate(part.lines())
+    else:
+        lines = zip(flat.others.tolist(), flat.other_texts.to_pylist(), strict=True)
+        batch.flat.append(_Rows(flat.rows, _about(pa.array(flat.places + first), flat.texts, flat.extra)))
     scan: Callable[[str, int], tuple[object, int]] = _PLAIN.scan_once  # type: ignore[attr-defined]  # all have it
-    for place, line in enumerate(lines, start=taken):
-        # Plain lines, as nearly all are, take the short way; the others the one that says what is wrong.
+    for place, line in lines:
+        # Lines that nothing is wrong with take the short way; the others the one that says what is.
         try:
             record, end = scan(line, 0)
         except _FAULTS:
@@ -183,24 +206,39 @@ def _add(batch: _Batch, text: str, place: int | str) -> str | None:
 
 
 def _chunk(batch: _Batch, fields: _Fields, path: str | None) -> Chunk:
+    rows = batch.flat if batch.flat and not batch.records else [*batch.flat, _one_by_one(batch, fields, path)]
+    values = pa.concat_tables([some.values for some in rows], promote_options="default")
+    about = pa.concat_tables([some.about for some in rows])
+    if batch.records and batch.flat and fields.names is not None:
+        order = pc.sort_indices(about.column("place"))
+        values, about = values.take(order), about.take(order)
+    sources, texts, extra = about.columns
+    if path is not None:
+        sources = pc.binary_join_element_wise(path, sources.cast(pa.string()), ":")
+    return Chunk(values, sources, tuple(batch.broken), texts, None if extra.null_count == len(extra) else extra)
+
+
+def _about(places: pa.Array, texts: pa.Array, extra: pa.Array) -> pa.Table:
+    return pa.table({"place": places, "text": texts, "extra": extra})
+
+
+def _one_by_one(batch: _Batch, fields: _Fields, path: str | None) -> _Rows:
     keys = fields.names
     if keys is None:
         keys = list(dict.fromkeys(key for record in batch.records for key in record))
-    rows = pa.table([_column(batch, key) for key in keys], names=list(keys))
+    values = pa.table([_column(batch, key) for key in keys], names=list(keys))
     places = pa.array(batch.places, pa.string() if path is None else pa.int64())
-    sources = places if path is None else pc.binary_join_element_wise(path, places.cast(pa.string()), ":")
-    texts = pa.chunked_array([batch.texts], pa.string())
-    return Chunk(rows, pa.chunked_array([sources]), tuple(batch.broken), texts, _extra(batch, fields))
+    return _Rows(values, _about(places, pa.array(batch.texts, pa.string()), _extra(batch, fields)))
 
 
-def _extra(batch: _Batch, fields: _Fields) -> pa.ChunkedArray | None:
-    """For each record what it has besides the fields that are known; None where no record has anything."""
+def _extra(batch: _Batch, fields: _Fields) -> pa.Array:
+    """For each record what it has besides the fields that are known."""
     known = fields.known
     if fields.names is None or all(map(known.issuperset, batch.records)):
-        return None
+        return pa.nulls(len(batch.records), pa.string())
     pairs = zip(batch.records, batch.texts, strict=True)
-    return pa.chunked_array(
-        [[None if known.issuperset(record) else _besides(text, known) for record, text in pairs]], pa.string()
+    return pa.array(
+        [None if known.issuperset(record) else _besides(text, known) for record, text in pairs], pa.string()
     )
 
 
