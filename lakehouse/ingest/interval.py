@@ -20,12 +20,8 @@ from lakehouse.ingest.known import Known
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Rejects
 from lakehouse.ingest.seen import Seen
-from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
-
-SCOPE = LOAD_SCOPE
-"""The scope under which a bronze table keeps its source's position."""
 
 Told = Callable[[int, str], None]
 """Is told rows read so far, and of what."""
