@@ -18,7 +18,6 @@ from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.drift import SCHEMA_DRIFT
-from lakehouse.ingest.known import Known
 from lakehouse.ingest.quarantine import quarantine_table
 from lakehouse.ingest.rejects import Broken, Rejects
 from lakehouse.ingest.seen import Seen
@@ -51,15 +50,14 @@ class Intake:
         run_key: str,
         run_id: str,
         seen: Seen | None = None,
-        known: Known | None = None,
         tried: int = 0,
         reread: str | None = None,
     ) -> None:
         self._lake, self._table, self._extract, self._door, self._rejects = lake, table, extract, door, rejects
         self._began_at, self._run_key, self._run_id = began_at, run_key, run_id
-        self._seen, self._known, self._tried, self._reread = seen, known, tried, reread
+        self._seen, self._tried, self._reread = seen, tried, reread
         self._days: set[date] = set()
-        self._accepted = self._there = 0
+        self._accepted = 0
         self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = 0
         self.rows_deleted = self.retries = 0
         self.broken: Mapping[str, Broken] = rejects.by_rule
@@ -74,7 +72,7 @@ class Intake:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The accepted rows. Raises LoadRejected at the end, after which nothing may be committed."""
         passed = self._passed()
-        for rows in passed if self._known is None else self._known.fresh(passed):
+        for rows in passed if self._seen is None else self._seen.fresh(passed):
             self.rows_published += rows.num_rows
             self._days |= self._days_of(rows)
             yield from rows.to_batches()
@@ -91,13 +89,13 @@ class Intake:
             parts = self._door.split(chunk, self._began_at, self._run_key)
             self.rows_read += chunk.count
             self._accepted += parts.accepted.num_rows
-            fresh = parts.accepted if self._seen is None else self._seen.fresh(chunk, parts.accepted)
-            self._there += parts.accepted.num_rows - fresh.num_rows
+            if self._seen is not None:
+                self._seen.keep_keys(chunk)
             self._rejects.add(parts.rejected)
             meter.add(chunk.count)
             if self._rejects.count >= _GIVE_UP and self._too_many():
                 raise self._refuse()
-            yield fresh
+            yield parts.accepted
         meter.finish()
 
     def take_over(self, target: LakeTable, branch: str) -> None:
@@ -114,7 +112,7 @@ class Intake:
                 self._days |= self._days_of(pa.Table.from_batches([batch]))
 
     def _finish(self) -> None:
-        seen = self._there + (0 if self._known is None else self._known.seen)
+        seen = 0 if self._seen is None else self._seen.count
         self._require_all(seen)
         if self._too_many():
             raise self._refuse()

@@ -16,7 +16,6 @@ from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import MAIN, Commit, Lake, LakeTable, arrow_schema
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.intake import Intake
-from lakehouse.ingest.known import Known
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Rejects
 from lakehouse.ingest.seen import Seen
@@ -46,7 +45,6 @@ class Interval:
     extract: Extract
     door: Door
     rejects: Rejects
-    known: Known | None = None
     on_progress: Told | None = None
     seen: Seen | None = None
 
@@ -106,7 +104,6 @@ class Interval:
             run_key=self.run_key,
             run_id=self.reading.run_id,
             seen=self.seen,
-            known=self.known,
             tried=self.reading.tried,
             reread=self.reading.reread,
         )
