@@ -76,11 +76,26 @@ class Intake:
             self.rows_published += rows.num_rows
             self._days |= self._days_of(rows)
             yield from rows.to_batches()
-        for gone in self._seen.deleted(self._began_at, self._run_key) if self._seen is not None else ():
+        for gone in self._gone():
             self.rows_deleted += gone.num_rows
             self._days |= self._days_of(gone)
             yield from gone.to_batches()
         self._finish()
+
+    def _gone(self) -> Iterator[pa.Table]:
+        """Marks of keys that the source lost. Raises LoadRejected for too many, unless somebody asked for all of it."""
+        seen, policy = self._seen, self._table.load
+        if seen is None:
+            return
+        if self._reread is None and policy is not None and policy.too_many_gone(seen.gone, seen.keys):
+            raise LoadRejected(
+                f"too many keys of {self._table.name} are gone from its source, so nothing was published",
+                expected=f"at most {policy.deletes_limit:.2%} of the keys (deletesLimit)",
+                found=f"{seen.gone:,} of {seen.keys:,}",
+                remedy=f"See whether the source has all its rows. If they were deleted, `lakehouse load run"
+                f" {self._table.name} --full` marks them so; or raise deletesLimit in {self._table.file}.",
+            )
+        yield from seen.deleted(self._began_at, self._run_key)
 
     def _passed(self) -> Iterator[pa.Table]:
         """What the door lets through, chunk by chunk."""
