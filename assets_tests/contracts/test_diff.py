@@ -160,6 +160,8 @@ CASES: Mapping[str, tuple[Contract, Contract, str, Move, bool]] = {
         custom(**WINDOW), custom(**WINDOW | {"window": {"column": "day", "start": "2026-02-01"}}), "window", N, BREAKS,
     ),
     "more rejects": (bronze(), bronze(rejectLimit=0.2), "rejectLimit", W, BREAKS),
+    "more deletes": (bronze(), bronze(deletesLimit=0.6), "deletesLimit", W, BREAKS),
+    "fewer deletes": (bronze(), bronze(deletesLimit=0), "deletesLimit", N, FITS),
     "fewer rejects": (bronze(), bronze(rejectLimit={"share": 0.05, "rows": 9}), "rejectLimit", N, FITS),
     "rejects by number": (bronze(rejectLimit={"rows": 9}), bronze(rejectLimit={"rows": 10}), "rejectLimit", W, BREAKS),
     "another source": (bronze(), bronze(load=LOAD | {"table": "others"}), "load", C, FITS),

@@ -36,18 +36,19 @@ def test_what_a_load_does_about_another_source(declare: Declare) -> None:
     stated = {"source": "shop", "table": "public.orders"}
     plain, frozen = (
         declare([KEY], name="bronze.things", custom={"load": load, **more})
-        for load, more in ((stated, {}), ({**stated, "ignore": ["note"]}, {"drift": "freeze", "rejectLimit": 0.2}))
+        for load, more in ((stated, {}), ({**stated, "ignore": ["note"]}, {"drift": "freeze", "deletesLimit": 1}))
     )
     assert plain.load == LoadPolicy("shop", {"table": "public.orders"})
     assert plain.load.ignored == frozenset()
     assert frozen.load is not None
-    assert (frozen.load.drift, frozen.load.ignored, frozen.load.reject_limit) == (Drift.FREEZE, {"note"}, 0.2)
+    assert (frozen.load.drift, frozen.load.ignored, frozen.load.deletes_limit) == (Drift.FREEZE, {"note"}, 1.0)
 
 
 @pytest.mark.parametrize(
     ("custom", "said"),
     [
         ({"drift": "sometimes"}, "drift.*sometimes"),
+        ({"deletesLimit": 50}, "deletesLimit is a share from 0 to 1"),
         ({"load": {"source": "shop", "ignore": "note"}}, "ignore is a list of text"),
         ({"load": {"source": "shop", "ignore": [1]}}, "ignore is a list of text"),
     ],

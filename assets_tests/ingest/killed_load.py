@@ -21,8 +21,8 @@ from assets_tests.ingest.payments import paid, write
 from lakehouse.contracts import Declarations
 from lakehouse.iceberg import Lake, LakeTable, effects
 from lakehouse.ingest import Door, load
-from lakehouse.ingest.known import KnownContent
 from lakehouse.ingest.rejects import Rejects
+from lakehouse.ingest.seen import Seen
 from lakehouse.ledger import loads
 from lakehouse.quality.gate import Gate
 from lakehouse.quality.library import loading as loading_library
@@ -124,7 +124,7 @@ def _hook(die_at: str, say: int) -> None:
         setattr(owner, name, told)
 
     after(Door, "split", "read")
-    after(KnownContent, "_compare", "compare")
+    after(Seen, "_compare_all", "compare")
     after(Rejects, "store", "rejects")
     after(effects, "write_files", "files", lambda table, _rows: table.name()[0] == "bronze")
     after(LakeTable, "append", "commit", lambda table, _rows: table.name.layer is Layer.BRONZE)

@@ -15,7 +15,7 @@ from assets_tests.ingest.payments import QUARANTINE, balanced, ids, rows
 from lakehouse.errors import SourceChanged
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import load
-from lakehouse.ingest.interval import SCOPE
+from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.settings import Settings
 from lakehouse.sources import open_source
 from lakehouse.tables import Table
@@ -65,7 +65,7 @@ def test_a_load_during_which_its_file_is_replaced_leaves_nothing(
     deliver(b'{"payment_id": "old"}\n')
     with pytest.raises(SourceChanged, match="was changed"):
         load(sources, lake, table, run_id="1", on_progress=lambda *_: deliver(b'{"payment_id": "new"}\n'))
-    assert lake.table(table.name).progress(SCOPE) is None
+    assert lake.table(table.name).progress(LOAD_SCOPE) is None
     assert rows(lake, table.name) == []
     load(sources, lake, table, run_id="2")
     assert set(ids(lake, table)) == {"new"}

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from assets_tests.ingest.payments import QUARANTINE, balanced, rows
-from lakehouse.errors import SourceChanged
+from lakehouse.errors import LoadRejected, SourceChanged
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import Door, load
 from lakehouse.ingest.seen import comparing
@@ -95,6 +95,44 @@ def test_in_full_what_changed_is_added_and_what_is_gone_is_marked(
     assert names(lake, table) == ["four", "new", "one", "one", "three", "three", "two"]
 
 
+def test_a_source_that_lost_most_of_its_rows_stops_the_load_until_somebody_says_so(
+    sources: Settings, lake: Lake, declare: Callable[..., Table], shop: psycopg.Connection
+) -> None:
+    table = declare(watermark="full")
+    shop.execute("insert into things (id, code, name) select g, 1, 'x' || g from generate_series(1, 120) g")
+    load(sources, lake, table, run_id="1")
+    # Half of them may go at once; of what is left then, more than half may not.
+    shop.execute("delete from things where id > 60")
+    assert load(sources, lake, table, run_id="2").rows_deleted == 60
+    shop.execute("insert into things (id, code, name) select g, 1, 'y' || g from generate_series(61, 100) g")
+    load(sources, lake, table, run_id="3")
+    shop.execute("delete from things where id > 49")
+    said = (
+        r"keys of bronze\.payments are gone.*at most 50\.00% .*found 51 of 100.*bronze\.payments --full.*deletesLimit"
+    )
+    with pytest.raises(LoadRejected, match=said):
+        load(sources, lake, table, run_id="4")
+    assert len(names(lake, table, deleted=True)) == 60
+    assert table.load is not None
+    lenient = replace(table, load=replace(table.load, deletes_limit=0.51))
+    assert load(sources, lake, lenient, run_id="5").rows_deleted == 51
+
+
+def test_an_emptied_source_is_believed_when_all_of_it_is_asked_for(
+    sources: Settings, lake: Lake, declare: Callable[..., Table], shop: psycopg.Connection
+) -> None:
+    table = declare(watermark="full")
+    shop.execute("insert into things (id, code, name) select g, 1, 'x' || g from generate_series(1, 100) g")
+    load(sources, lake, table, run_id="1")
+    shop.execute("truncate things")
+    with pytest.raises(LoadRejected, match="100 of 100"):
+        load(sources, lake, table, run_id="2")
+    assert load(sources, lake, table, run_id="3", full=True).rows_deleted == 100
+    # Nothing of it is there any more that could go.
+    shop.execute("insert into things (id, code, name) values (1, 1, 'back')")
+    assert load(sources, lake, table, run_id="4").rows_deleted == 0
+
+
 def test_with_a_lag_a_row_of_a_clock_behind_is_read_and_no_other_twice(
     sources: Settings, lake: Lake, declare: Callable[..., Table], shop: psycopg.Connection
 ) -> None:
@@ -147,6 +185,23 @@ def test_a_first_load_in_parts_goes_on_where_it_was_killed(
     assert {key for key, _ in stored} == set(range(1, 21))
 
 
+@pytest.mark.parametrize("options", [{"watermark": "xmin"}, {"watermark": "updated_at", "clock": "now() + '1 hour'"}])
+def test_all_parts_read_again_at_once_double_nothing(
+    sources: Settings,
+    lake: Lake,
+    declare: Callable[..., Table],
+    shop: psycopg.Connection,
+    options: Mapping[str, object],
+) -> None:
+    table = declare(**options, chunk_mb=0.01)
+    shop.execute(
+        "insert into things (id, code, name) select g, 1, repeat('x', 1900) || g from generate_series(1, 20) g"
+    )
+    assert load(sources, lake, table, run_id="1").rows_published == 20
+    again = load(sources, lake, table, run_id="2", full=True)
+    assert (again.rows_read, again.rows_published, again.rows_seen) == (20, 0, 20)
+
+
 def test_a_restored_database_is_read_anew_and_what_is_the_same_is_not_added(
     sources: Settings, lake: Lake, declare: Callable[..., Table], shop: psycopg.Connection
 ) -> None:
@@ -165,10 +220,10 @@ def test_a_restored_database_is_read_anew_and_what_is_the_same_is_not_added(
     # What `--full` reads then: everything, compared by content, for its transactions have other numbers.
     extract = open_source(sources, table).read(None)
     assert extract is not None
-    with Door(table) as door, comparing(lake.table(table.name), table, extract.compare, sources.state / "tmp") as seen:
+    with Door(table) as door, comparing(sources, table, lake.table(table.name), extract.compare) as seen:
         assert seen is not None
-        parts = [(chunk, door.split(chunk, datetime.now(UTC), "full").accepted) for chunk in extract.chunks]
-        fresh = [row["name"] for chunk, accepted in parts for row in seen.fresh(chunk, accepted).to_pylist()]
+        accepted = (door.split(chunk, datetime.now(UTC), "full").accepted for chunk in extract.chunks)
+        fresh = [row["name"] for part in seen.fresh(accepted) for row in part.to_pylist()]
     assert fresh == ["new"]
     assert list((sources.state / "tmp").iterdir()) == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from lakehouse.iceberg import Lake
 from lakehouse.ingest import Door
 from lakehouse.ingest.seen import comparing
+from lakehouse.settings import Settings
 from lakehouse.sources import Chunk, Compare
 from lakehouse.tables import Table
 
@@ -78,54 +78,55 @@ def fill(lake: Lake, table: Table, *rows: Mapping[str, object], at: datetime = N
 
 
 def compared(
-    lake: Lake, table: Table, compare: Compare, folder: Path, *rows: Mapping[str, object]
+    lake: Lake, table: Table, compare: Compare, settings: Settings, *rows: Mapping[str, object]
 ) -> tuple[list[str], list[dict[str, object]]]:
     """The keys of the rows that are fresh, and the rows that say what is gone."""
     target = lake.create(table)
-    with Door(table) as door, comparing(target, table, compare, folder) as seen:
+    with Door(table) as door, comparing(settings, table, target, compare) as seen:
         assert seen is not None
         given = chunk(*rows)
-        fresh = seen.fresh(given, door.split(given, NOW, "k").accepted)
+        seen.keep_keys(given)
+        parts = seen.fresh(iter([door.split(given, NOW, "k").accepted]))
+        fresh = [str(row["key"]) for part in parts for row in part.to_pylist()]
         gone = [row for part in seen.deleted(NOW + timedelta(days=9), "gone") for row in part.to_pylist()]
-    assert list(folder.iterdir()) == []
-    return [str(row["key"]) for row in fresh.to_pylist()], gone
+    assert list((settings.state / "tmp").iterdir()) == []
+    return fresh, gone
 
 
 BY_CONTENT = Compare(("key",), latest=True)
 
 
 @pytest.mark.parametrize("column", [name for name in TYPES if name != "key"])
-def test_a_row_is_known_by_all_its_values(lake: Lake, table: Table, tmp_path: Path, column: str) -> None:
+def test_a_row_is_known_by_all_its_values(lake: Lake, table: Table, settings: Settings, column: str) -> None:
     empty = {**dict.fromkeys(TYPES), "key": KEYS[2]}
     fill(lake, table, ROW, empty)
-    folder = tmp_path / "tmp"
-    assert compared(lake, table, BY_CONTENT, folder, ROW, empty)[0] == []
-    assert compared(lake, table, BY_CONTENT, folder, {**ROW, column: OTHER[column]}, empty)[0] == [KEYS[0]]
-    assert compared(lake, table, BY_CONTENT, folder, {**ROW, column: None}, empty)[0] == [KEYS[0]]
-    assert compared(lake, table, BY_CONTENT, folder, ROW, {**empty, column: ROW[column]})[0] == [KEYS[2]]
+    assert compared(lake, table, BY_CONTENT, settings, ROW, empty)[0] == []
+    assert compared(lake, table, BY_CONTENT, settings, {**ROW, column: OTHER[column]}, empty)[0] == [KEYS[0]]
+    assert compared(lake, table, BY_CONTENT, settings, {**ROW, column: None}, empty)[0] == [KEYS[0]]
+    assert compared(lake, table, BY_CONTENT, settings, ROW, {**empty, column: ROW[column]})[0] == [KEYS[2]]
 
 
-def test_another_key_is_another_row(lake: Lake, table: Table, tmp_path: Path) -> None:
+def test_another_key_is_another_row(lake: Lake, table: Table, settings: Settings) -> None:
     fill(lake, table, ROW)
-    assert compared(lake, table, BY_CONTENT, tmp_path / "tmp", ROW, {**ROW, "key": KEYS[1]})[0] == [KEYS[1]]
+    assert compared(lake, table, BY_CONTENT, settings, ROW, {**ROW, "key": KEYS[1]})[0] == [KEYS[1]]
 
 
-def test_only_the_newest_row_counts_where_that_is_asked_for(lake: Lake, table: Table, tmp_path: Path) -> None:
+def test_only_the_newest_row_counts_where_that_is_asked_for(lake: Lake, table: Table, settings: Settings) -> None:
     fill(lake, table, ROW)
     fill(lake, table, {**ROW, "text": "later"}, at=NOW + timedelta(days=1))
-    assert compared(lake, table, BY_CONTENT, tmp_path / "tmp", ROW)[0] == [KEYS[0]]
-    assert compared(lake, table, Compare(("key",)), tmp_path / "tmp", ROW)[0] == []
+    assert compared(lake, table, BY_CONTENT, settings, ROW)[0] == [KEYS[0]]
+    assert compared(lake, table, Compare(("key",)), settings, ROW)[0] == []
     narrowed = Compare(("key",), where=f"_extracted_at > '{NOW.isoformat()}'")
-    assert compared(lake, table, narrowed, tmp_path / "tmp", ROW)[0] == [KEYS[0]]
+    assert compared(lake, table, narrowed, settings, ROW)[0] == [KEYS[0]]
 
 
-def test_what_is_gone_is_told_with_the_values_that_it_had_last(lake: Lake, table: Table, tmp_path: Path) -> None:
+def test_what_is_gone_is_told_with_the_values_that_it_had_last(lake: Lake, table: Table, settings: Settings) -> None:
     fill(lake, table, ROW, {**ROW, "key": KEYS[1]})
     fill(lake, table, {**ROW, "text": "later"}, at=NOW + timedelta(days=1))
     whole = Compare(("key",), latest=True, deletions=True)
-    _, (gone,) = compared(lake, table, whole, tmp_path / "tmp", {**ROW, "key": KEYS[1]})
+    _, (gone,) = compared(lake, table, whole, settings, {**ROW, "key": KEYS[1]})
     assert (str(gone["key"]), gone["text"], gone["raw"]) == (KEYS[0], "later", ROW["raw"])
     assert (gone["_deleted"], gone["_run_key"], gone["_extracted_at"]) == (True, "gone", NOW + timedelta(days=9))
     # A source that is empty has lost all of them; one that is not whole, nothing.
-    assert len(compared(lake, table, whole, tmp_path / "tmp")[1]) == 2
-    assert compared(lake, table, BY_CONTENT, tmp_path / "tmp")[1] == []
+    assert len(compared(lake, table, whole, settings)[1]) == 2
+    assert compared(lake, table, BY_CONTENT, settings)[1] == []

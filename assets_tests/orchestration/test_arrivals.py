@@ -16,7 +16,7 @@ from assets_tests.changes.conftest import PAID, PAYMENTS, Chain
 from assets_tests.orchestration.asking import JOBS, Asking, graph_of
 from lakehouse.errors import SourceUnreachable
 from lakehouse.iceberg import Lake, connect
-from lakehouse.ingest.interval import SCOPE
+from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.orchestration.arrivals import landing_sensors
 from lakehouse.orchestration.specs import source_spec
 from lakehouse.settings import Automation, FilesSource, Settings
@@ -189,7 +189,7 @@ def test_what_a_contract_held_back_is_asked_for_again_when_it_says_something_els
     assert extract is not None
     list(extract.chunks)
     table = chain.lake.create(LOADED)
-    table.append(table.schema().empty_table(), run_key="loaded", progress={SCOPE: extract.reached})
+    table.append(table.schema().empty_table(), run_key="loaded", progress={LOAD_SCOPE: extract.reached})
     landing.under(replace(LOADED, version="1.2.0"))
     assert [(landing.tick(), landing.requests) for _ in range(2)] == [([], [])] * 2
     assert landing.said == "no file arrived or changed"

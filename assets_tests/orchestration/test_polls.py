@@ -17,7 +17,7 @@ from assets_tests.changes.conftest import ORDERS, PAID, PAYMENTS, Chain
 from assets_tests.orchestration.asking import JOBS, Asking, graph_of
 from lakehouse.errors import SourceUnreachable
 from lakehouse.iceberg import Lake, connect
-from lakehouse.ingest.interval import SCOPE
+from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.orchestration.loads import stated
 from lakehouse.orchestration.polls import poll_sensors
 from lakehouse.settings import Automation, FilesSource, PostgresSource, Settings
@@ -55,7 +55,8 @@ class Shop:
             extract = open_source(self.asking.chain.settings, table).read(self._reached(table))
             if extract is not None:
                 list(extract.chunks)
-                promise = {"progress": {SCOPE: extract.reached}, "expected_progress": {SCOPE: self._reached(table)}}
+                before = {LOAD_SCOPE: self._reached(table)}
+                promise = {"progress": {LOAD_SCOPE: extract.reached}, "expected_progress": before}
                 target = self.asking.chain.lake.create(table)
                 empty = target.schema().empty_table()
                 target.append(empty, run_key=f"{table.name} {extract.reached}", **promise)
@@ -76,7 +77,7 @@ class Shop:
 
     def _reached(self, table: Table) -> dict[str, object] | None:
         lake = self.asking.chain.lake
-        return lake.table(table.name).progress(SCOPE) if lake.exists(table.name) else None
+        return lake.table(table.name).progress(LOAD_SCOPE) if lake.exists(table.name) else None
 
 
 LOADS = (of_shop(ORDERS, "orders"), of_shop(PAYMENTS, "payments"))

@@ -131,7 +131,7 @@ def _check_layer(name: TableName, custom: CustomProperties) -> None:
             "a bronze table without load",
             remedy="Add the customProperty `load`, e.g. {source: shop, table: public.orders}.",
         )
-    for key in ("load", "rejectLimit", "drift") if not bronze else ("strategy", "merge", "history"):
+    for key in ("load", "rejectLimit", "deletesLimit", "drift") if not bronze else ("strategy", "merge", "history"):
         if key in custom:
             raise custom.place(key).error(
                 f"{key} on a {name.layer.value} table",

@@ -101,6 +101,11 @@ def _promises(old: Table, new: Table) -> Iterator[Difference]:
         reason = f"{'more' if more else 'fewer'} rows may be left out of a load"
         change = f"{old.load.limit} -> {new.load.limit}"
         yield Difference("rejectLimit", Move.WIDENED if more else Move.NARROWED, change, more, reason)
+    if old.load and new.load and old.load.deletes_limit != new.load.deletes_limit:
+        more = new.load.deletes_limit > old.load.deletes_limit
+        reason = f"{'more' if more else 'fewer'} keys may be marked as deleted by one load"
+        change = f"{old.load.deletes_limit:.2%} -> {new.load.deletes_limit:.2%} of the keys"
+        yield Difference("deletesLimit", Move.WIDENED if more else Move.NARROWED, change, more, reason)
     kept, kept_now = old.upkeep.keep_snapshots, new.upkeep.keep_snapshots
     if kept != kept_now:
         less = kept_now < kept

@@ -1,7 +1,8 @@
 """The lakehouse's own keys of a contract, which the standard has no field for: its `customProperties`.
 
-load, rejectLimit, drift (bronze); strategy, follows, merge, history (silver, gold); window, partition, sort, evolution,
-drop, upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and `history.py`.
+load, rejectLimit, deletesLimit, drift (bronze); strategy, follows, merge, history (silver, gold); window, partition,
+sort, evolution, drop, upkeep (all). What `follows`, `merge` and `history` say is read in `follows.py`, `keys.py` and
+`history.py`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from lakehouse.tables import (
 )
 
 KNOWN = (
+    "deletesLimit",
     "drift",
     "drop",
     "evolution",
@@ -117,6 +119,9 @@ class CustomProperties:
         if "ignore" in options:
             self._texts(options["ignore"], "ignore", self.place("load") / "ignore")
         policy = LoadPolicy(source, options, drift=self._one_of(Drift, "drift", Drift.EVOLVE))
+        if "deletesLimit" in self.values:
+            limit = _share(self.place("deletesLimit"), self.values["deletesLimit"], "deletesLimit")
+            policy = replace(policy, deletes_limit=limit)
         if "rejectLimit" not in self.values:
             return policy
         share, rows = self._reject_limit(self.values["rejectLimit"])
@@ -225,17 +230,17 @@ class CustomProperties:
         """A share; or `{share: 0.05, rows: 100}`, of which one may be left out and both hold."""
         place = self.place("rejectLimit")
         if not isinstance(value, dict):
-            return _share(place, value), None
+            return _share(place, value, "rejectLimit"), None
         limits = self.mapping("rejectLimit", ("share", "rows"))
         rows = limits.get("rows")
         if isinstance(rows, bool) or not isinstance(rows, int | None) or (rows or 0) < 0 or not limits:
             raise (place / "rows").error("rows is a whole number from 0", found=repr(rows), remedy="Correct it.")
-        return _share(place / "share", limits["share"]) if "share" in limits else 1.0, rows
+        return _share(place / "share", limits["share"], "rejectLimit") if "share" in limits else 1.0, rows
 
 
-def _share(place: Place, value: object) -> float:
+def _share(place: Place, value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise place.error("rejectLimit is a share from 0 to 1", found=repr(value), remedy="Correct it.")
+        raise place.error(f"{name} is a share from 0 to 1", found=repr(value), remedy="Correct it.")
     return float(value)
 
 

@@ -82,6 +82,8 @@ def render_contract(  # noqa: PLR0913  (what a contract says, each once)
             custom.append(_Flow(property="rejectLimit", value=limits))
         elif load.reject_limit != LoadPolicy.reject_limit:
             custom.append(_Flow(property="rejectLimit", value=load.reject_limit))
+        if load.deletes_limit != LoadPolicy.deletes_limit:
+            custom.append(_Flow(property="deletesLimit", value=load.deletes_limit))
     if window is not None:
         custom.append(_Flow(property="window", value=_Flow(column=window[0], start=window[1])))
     if strategy is not None:

@@ -18,7 +18,6 @@ from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.drift import SCHEMA_DRIFT
-from lakehouse.ingest.known import Known
 from lakehouse.ingest.quarantine import quarantine_table
 from lakehouse.ingest.rejects import Broken, Rejects
 from lakehouse.ingest.seen import Seen
@@ -51,15 +50,14 @@ class Intake:
         run_key: str,
         run_id: str,
         seen: Seen | None = None,
-        known: Known | None = None,
         tried: int = 0,
         reread: str | None = None,
     ) -> None:
         self._lake, self._table, self._extract, self._door, self._rejects = lake, table, extract, door, rejects
         self._began_at, self._run_key, self._run_id = began_at, run_key, run_id
-        self._seen, self._known, self._tried, self._reread = seen, known, tried, reread
+        self._seen, self._tried, self._reread = seen, tried, reread
         self._days: set[date] = set()
-        self._accepted = self._there = 0
+        self._accepted = 0
         self.rows_read = self.rows_published = self.rows_quarantined = self.rows_seen = 0
         self.rows_deleted = self.retries = 0
         self.broken: Mapping[str, Broken] = rejects.by_rule
@@ -74,15 +72,30 @@ class Intake:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The accepted rows. Raises LoadRejected at the end, after which nothing may be committed."""
         passed = self._passed()
-        for rows in passed if self._known is None else self._known.fresh(passed):
+        for rows in passed if self._seen is None else self._seen.fresh(passed):
             self.rows_published += rows.num_rows
             self._days |= self._days_of(rows)
             yield from rows.to_batches()
-        for gone in self._seen.deleted(self._began_at, self._run_key) if self._seen is not None else ():
+        for gone in self._gone():
             self.rows_deleted += gone.num_rows
             self._days |= self._days_of(gone)
             yield from gone.to_batches()
         self._finish()
+
+    def _gone(self) -> Iterator[pa.Table]:
+        """Marks of keys that the source lost. Raises LoadRejected for too many, unless somebody asked for all of it."""
+        seen, policy = self._seen, self._table.load
+        if seen is None:
+            return
+        if self._reread is None and policy is not None and policy.too_many_gone(seen.gone, seen.keys):
+            raise LoadRejected(
+                f"too many keys of {self._table.name} are gone from its source, so nothing was published",
+                expected=f"at most {policy.deletes_limit:.2%} of the keys (deletesLimit)",
+                found=f"{seen.gone:,} of {seen.keys:,}",
+                remedy=f"See whether the source has all its rows. If they were deleted, `lakehouse load run"
+                f" {self._table.name} --full` marks them so; or raise deletesLimit in {self._table.file}.",
+            )
+        yield from seen.deleted(self._began_at, self._run_key)
 
     def _passed(self) -> Iterator[pa.Table]:
         """What the door lets through, chunk by chunk."""
@@ -91,13 +104,13 @@ class Intake:
             parts = self._door.split(chunk, self._began_at, self._run_key)
             self.rows_read += chunk.count
             self._accepted += parts.accepted.num_rows
-            fresh = parts.accepted if self._seen is None else self._seen.fresh(chunk, parts.accepted)
-            self._there += parts.accepted.num_rows - fresh.num_rows
+            if self._seen is not None:
+                self._seen.keep_keys(chunk)
             self._rejects.add(parts.rejected)
             meter.add(chunk.count)
             if self._rejects.count >= _GIVE_UP and self._too_many():
                 raise self._refuse()
-            yield fresh
+            yield parts.accepted
         meter.finish()
 
     def take_over(self, target: LakeTable, branch: str) -> None:
@@ -114,7 +127,7 @@ class Intake:
                 self._days |= self._days_of(pa.Table.from_batches([batch]))
 
     def _finish(self) -> None:
-        seen = self._there + (0 if self._known is None else self._known.seen)
+        seen = 0 if self._seen is None else self._seen.count
         self._require_all(seen)
         if self._too_many():
             raise self._refuse()

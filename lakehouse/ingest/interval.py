@@ -16,16 +16,11 @@ from lakehouse.errors import LoadRejected
 from lakehouse.iceberg import MAIN, Commit, Lake, LakeTable, arrow_schema
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.intake import Intake
-from lakehouse.ingest.known import Known
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Rejects
 from lakehouse.ingest.seen import Seen
-from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
-
-SCOPE = LOAD_SCOPE
-"""The scope under which a bronze table keeps its source's position."""
 
 Told = Callable[[int, str], None]
 """Is told rows read so far, and of what."""
@@ -50,7 +45,6 @@ class Interval:
     extract: Extract
     door: Door
     rejects: Rejects
-    known: Known | None = None
     on_progress: Told | None = None
     seen: Seen | None = None
 
@@ -110,7 +104,6 @@ class Interval:
             run_key=self.run_key,
             run_id=self.reading.run_id,
             seen=self.seen,
-            known=self.known,
             tried=self.reading.tried,
             reread=self.reading.reread,
         )

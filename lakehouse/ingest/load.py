@@ -25,7 +25,6 @@ from lakehouse.iceberg import Commit, Lake
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.drift import Difference, look
 from lakehouse.ingest.interval import Interval, Told, run_key
-from lakehouse.ingest.known import known_content
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Broken, collecting
 from lakehouse.ingest.retries import with_retries
@@ -170,7 +169,9 @@ def attempt_load(  # noqa: PLR0913  (as `load`)
     """
 
     def attempt(tried: int, *, full: bool) -> LoadResult:
-        source, began_at = open_source(settings, table, s3=s3), datetime.now(UTC)
+        source = open_source(settings, table, s3=s3)
+        # After the source was opened: see `blocks.next_part`.
+        began_at = datetime.now(UTC)
         target = lake.create(table)
         # What a load before this one was killed at.
         settle(settings, lake, table, run_id=run_id)
@@ -210,13 +211,11 @@ def _attempt(  # noqa: PLR0913  (as `load`)
             None, 0, 0, 0, 0, (), seconds, reading.since, key, findings=findings, held=held, reread=reading.reread
         )
     with closing(extract), ExitStack() as stack:
-        door, known, stored = stack.enter_context(Door(table, look(source, table))), None, lake.table(table.name)
+        door = stack.enter_context(Door(table, look(source, table)))
         rejects = stack.enter_context(collecting(settings, reading.since, reading.run_id))
-        seen = stack.enter_context(comparing(stored, table, extract.compare, settings.state / "tmp"))
-        # A source that says how its rows are recognised needs no comparison by content.
-        if reading.compared is not None and seen is None:
-            known = stack.enter_context(known_content(settings, table, stored, where=reading.compared or None))
-        interval = Interval(lake, table, reading, extract, door, rejects, known, on_progress, seen)
+        compare = extract.compare or reading.compare
+        seen = stack.enter_context(comparing(settings, table, lake.table(table.name), compare))
+        interval = Interval(lake, table, reading, extract, door, rejects, on_progress, seen)
         with bound(run_key=interval.run_key):
             staged = write_judged(interval, gate)
             result = _result(interval, staged, time.monotonic() - started)

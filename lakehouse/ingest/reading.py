@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from lakehouse.errors import SourceError
 from lakehouse.ledger import LOAD_SCOPE
-from lakehouse.sources import Extract, RangeReader, SourceReader
+from lakehouse.sources import Compare, Extract, RangeReader, SourceReader
 from lakehouse.tables import Position, Table, Window
 
 REREAD_SCOPE = "reread"
@@ -52,11 +52,11 @@ class Reading:
         return "full" if self.full else None
 
     @property
-    def compared(self) -> str | None:
-        """Which rows of main this load's are held against, as SQL: "" for all of them, None for none."""
+    def compare(self) -> Compare | None:
+        """How this load's rows are held against main's where the source does not say it: by content, or not at all."""
         if self.reread is not None:
-            return ""
-        return f"_extracted_at >= '{self._reread_since}'" if self._reread_since else None
+            return Compare()
+        return Compare(where=f"_extracted_at >= '{self._reread_since}'") if self._reread_since else None
 
     def extract(self, source: SourceReader) -> Extract | None:
         """What the source has. Raises SourceError for days of a source that knows none."""

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 def reached(lake: Lake, table: Table) -> Position | None:
     """The position in its source that a table's main has reached; None before its first load. Raises CatalogError."""
     from lakehouse.errors import TableMissing
-    from lakehouse.ingest.interval import SCOPE
+    from lakehouse.ledger import LOAD_SCOPE
 
     try:
-        return lake.look(table.name).progress(SCOPE)
+        return lake.look(table.name).progress(LOAD_SCOPE)
     except TableMissing:
         return None
 

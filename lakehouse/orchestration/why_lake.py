@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lakehouse.changes import stale_days, stale_models
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import Lake
-from lakehouse.ingest.interval import SCOPE
+from lakehouse.ledger import LOAD_SCOPE
 from lakehouse.orchestration.upstream import Parents, of_chain, upstream_first
 from lakehouse.orchestration.why_reasons import Kind, Reason
 from lakehouse.settings import Settings
@@ -53,7 +53,7 @@ class State:
             if table is None or table.load is None:
                 continue
             stored = self._lake.table(name) if self._lake.exists(name) else None
-            since = stored.progress(SCOPE) if stored is not None else None
+            since = stored.progress(LOAD_SCOPE) if stored is not None else None
             if since is None:
                 yield Reason(name, Kind.MISSING, "was never loaded")
                 continue

@@ -75,13 +75,14 @@ class Chunk:
 class Compare:
     """How to know those rows of an extract that bronze has already: they are counted as seen, and not added again.
 
-    A row is known when bronze has its `key` with the same `version`: SQL over the stored columns of bronze (DuckDB's),
-    or None for the values of all columns that the source has. With `latest`, only the newest row of each key counts, so
-    that a value that comes back is a new version. `deletions` says that the extract is all there is: keys of bronze
-    that are not in it were deleted. `where`, an Iceberg filter, narrows which rows of bronze can be meant.
+    A row is known when bronze has its `key` with the same `version`: SQL over `_source_version` (DuckDB's), or None for
+    the values of all columns that the source has. Without a key, rows are known by all these values, as often as bronze
+    has them. With `latest`, only the newest row of each key counts, so that a value that comes back is a new version.
+    `deletions` says that the extract is all there is: keys of bronze that are not in it were deleted. `where`, an
+    Iceberg filter, narrows which rows of bronze can be meant.
     """
 
-    key: tuple[str, ...]
+    key: tuple[str, ...] = ()
     version: str | None = None
     latest: bool = False
     deletions: bool = False

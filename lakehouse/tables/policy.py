@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+FEW_KEYS = 100
+"""A table of fewer keys may lose all of them: see `LoadPolicy.deletes_limit`."""
+
 
 class Strategy(StrEnum):
     """How a model's result enters its table."""
@@ -97,6 +100,8 @@ class LoadPolicy:
     reject_rows: int | None = None
     """How many of them may be, whatever their share; None: their share alone counts."""
 
+    deletes_limit: float = 0.5
+    """The share of a table's keys that a load may find gone from its source before it fails and publishes nothing."""
     drift: Drift = Drift.EVOLVE
 
     @property
@@ -109,6 +114,10 @@ class LoadPolicy:
         """Whether a load that read and rejected so many rows must not go on."""
         most = self.reject_limit * read
         return rejected > (most if self.reject_rows is None else min(most, self.reject_rows))
+
+    def too_many_gone(self, gone: int, keys: int) -> bool:
+        """Whether a load that found so many of its table's keys gone must not go on; a small table may lose all."""
+        return keys >= FEW_KEYS and gone > self.deletes_limit * keys
 
     @property
     def ignored(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ PostgreSQL reads such a range without a look at the rest (TID range scan, since 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from lakehouse.errors import SourceChanged
 from lakehouse.sources.postgres.catalog import Storage
@@ -17,13 +17,11 @@ from lakehouse.tables import Position, Table
 
 _FIRST = "first"
 _MB = 1024 * 1024
-# The first part's rows came a moment before; what is older than this was there when the load of everything began.
-_MARGIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """One part: blocks from `start` to `end`, None for the table's end. `began` is when the first part was read."""
+    """One part: blocks from `start` to `end`, None for the table's end. `began` is as in `next_part`."""
 
     start: int
     end: int | None
@@ -49,16 +47,20 @@ def under_way(since: Position | None) -> bool:
     return since is not None and _FIRST in since
 
 
-def next_part(since: Position | None, stored: Storage, megabytes: float, table: Table) -> Blocks | None:
+def next_part(
+    since: Position | None, stored: Storage, megabytes: float, table: Table, opened_at: datetime
+) -> Blocks | None:
     """The part to read now; None for a table that is not read in parts, or no longer.
 
-    Raises SourceChanged when the table was written anew since the first part: its rows stand elsewhere now.
+    `opened_at` is when the source was opened, before the extraction time of any row that it hands over: what bronze has
+    from before that time of the first part was there when the load of everything began. Raises SourceChanged when the
+    table was written anew since the first part: its rows stand elsewhere now.
     """
     length = max(1, int(megabytes * _MB / stored.block_bytes)) if stored.block_bytes else 1
     if since is None:
         if stored.blocks <= length or stored.inherited:
             return None
-        return Blocks(0, length, stored.file, datetime.now(UTC).isoformat())
+        return Blocks(0, length, stored.file, opened_at.isoformat())
     state = since.get(_FIRST)
     if not isinstance(state, dict):
         return None
@@ -81,8 +83,5 @@ def compare_all(table: Table, since: Position | None) -> Compare | None:
     if not table.primary_key:
         return None
     state = since.get(_FIRST) if since is not None else None
-    where = None
-    if isinstance(state, dict):
-        before = datetime.fromisoformat(str(state["began"])) - _MARGIN
-        where = f"_extracted_at < '{before.isoformat()}'"
+    where = f"_extracted_at < '{state['began']}'" if isinstance(state, dict) else None
     return Compare(table.primary_key, latest=True, where=where)

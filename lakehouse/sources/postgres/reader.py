@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
@@ -57,6 +58,7 @@ class PostgresReader:
         self._name = self._options.policy.source
         self._relation = Relation.parse(self._options.text("table"))
         self._ignored = self._options.names("ignore")
+        self._opened_at = datetime.now(UTC)
 
     def columns(self) -> tuple[SourceColumn, ...]:
         """The table's columns, from PostgreSQL's catalogue."""

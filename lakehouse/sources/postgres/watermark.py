@@ -65,7 +65,7 @@ class WatermarkReader(PostgresReader):
             described = self._describe_timed(connection, address)
             bound = watermark_bound(connection, address, self._clock)
         bound.warn(address)
-        part = next_part(since, described.storage, self._part_mb, self._table)
+        part = next_part(since, described.storage, self._part_mb, self._table, self._opened_at)
         if under_way(since) and low is not None:
             # The bound of the first part stays: what changed after it is read by the next increment.
             bound, low = Bound(low, bound.held_back), None

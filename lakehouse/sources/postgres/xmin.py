@@ -66,7 +66,7 @@ class XminReader(PostgresReader):
             described = self._describe(connection, address)
             self._require_table(described.storage, address)
             require_primary(connection, address)
-        part = next_part(since, described.storage, self._part_mb, self._table)
+        part = next_part(since, described.storage, self._part_mb, self._table, self._opened_at)
         with ExitStack() as stack:
             stream = stack.enter_context(closing(Stream(address)))
             now = Snapshot.parse(stream.text("select pg_current_snapshot()::text"))
