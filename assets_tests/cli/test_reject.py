@@ -126,6 +126,9 @@ def test_what_nobody_needs_is_discarded_with_a_reason(command: Command) -> None:
     assert answer(command, *said)["discarded"] == 1
     (gone,) = answer(command, "reject", "show", "bronze.receipts", "--state", "discarded")
     assert gone["why"] == "the till was tested"
+    ended = command("reject", "replay", "bronze.receipts", "--rule", "record_parses")
+    assert (ended.code, "No open record of bronze.receipts broke 'record_parses'" in ended.err) == (0, True)
+    assert "discarded" in ended.out
     failed = command("reject", "discard", "bronze.receipts", gone["reject_id"], "--why", "again")
     assert (failed.code, "is not open" in failed.err) == (2, True)
     unsaid = command("reject", "discard", "bronze.receipts", "--why", "all of them")

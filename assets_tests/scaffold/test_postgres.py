@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from lakehouse.errors import SourceChanged, SourceRefused, SourceUnreachable
 from lakehouse.ingest import LoadResult
-from lakehouse.scaffold import postgres
-from lakehouse.scaffold.postgres import find_watermark
+from lakehouse.scaffold import postgres, ways
+from lakehouse.scaffold.ways import find_watermark
 from lakehouse.scaffold.write import Plan
 from lakehouse.sources.postgres.catalog import CatalogColumn
 from lakehouse.tables import Table
@@ -125,19 +125,80 @@ def test_the_watermark_is_the_column_whose_name_says_that_it_changes(
     assert (watermark and watermark.column.name, watermark and watermark.changes) == (expected, changes)
 
 
-def test_tables_without_a_watermark_are_left_out_with_what_to_do(url: str, propose: Propose) -> None:
-    execute(url, "create table airlines (carrier text primary key, name text)")
-    execute(url, "create table flights (id int primary key, departure timestamptz)")
-    execute(url, "create table orders (id int primary key, updated_at timestamptz not null)")
+def test_tables_that_nothing_can_be_read_by_are_left_out_with_what_to_do(url: str, propose: Propose) -> None:
+    execute(url, "create table airlines (carrier text, name text)")
+    execute(url, "create table flights (id int, departure timestamptz)")
+    execute(url, "create table orders (id int, updated_at timestamptz not null)")
+    execute(url, "create view busy as select carrier from airlines")
     found = propose(url)
     assert [str(one.name) for one in found.added] == ["bronze.orders"]
     left = {refusal.label: refusal.remedy for refusal in found.survey.refusals}
-    assert "add column updated_at" in left["public.airlines"]
+    assert set(left) == {"public.airlines", "public.flights", "public.busy"}
+    assert "Give it a key, or a column updated_at" in left["public.airlines"]
     assert "--tables flights --watermark departure" in left["public.flights"]
     named = propose(url, tables=("flights",), watermark="departure")
     assert [one.load.options["watermark"] for one in named.added] == ["departure"]
     wrong = propose(url, tables=("flights",), watermark="arrival")
     assert "its timestamps: departure" in wrong.survey.refusals[0].reason
+
+
+def read_by(plan: Plan) -> dict[str, object]:
+    return {one.name.table: one.load.options["watermark"] for one in plan.added}
+
+
+def test_a_table_with_a_key_and_no_watermark_is_read_by_xmin_or_a_small_one_in_full(
+    url: str,
+    propose: Propose,
+    declared: Callable[[], dict[str, Table]],
+    load_all: Callable[[], dict[str, LoadResult]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ways, "SMALL_ROWS", 2)
+    execute(url, "create table airlines (carrier text primary key, name text)")
+    execute(url, "insert into airlines values ('AA', 'American'), ('B6', 'JetBlue')")
+    execute(url, "create table flights (id int primary key, departure timestamptz)")
+    execute(url, "insert into flights select n, now() from generate_series(1, 3) n")
+    # How large it will be nobody knows: nothing is concluded from it.
+    execute(url, "create table planned (id int primary key)")
+    found = propose(url)
+    assert read_by(found) == {"airlines": "full", "flights": "xmin", "planned": "xmin"}
+    notes = {one.name.table: " ".join(one.notes) for one in found.added}
+    assert "read in full, for it is small" in notes["airlines"]
+    assert "if one of departure does, say so with --watermark" in notes["flights"]
+    found.write()
+    for name, why in (
+        ("airlines", "# No column says when a row changed, and the table is small"),
+        ("flights", "(xmin)"),
+    ):
+        comment, at, load = declared()[f"bronze.{name}"].file.read_text().rpartition("customProperties:\n")
+        assert at
+        assert why in "".join(line for line in comment.splitlines(keepends=True)[-3:] if line.startswith("#"))
+        assert str(read_by(found)[name]) in load
+
+    assert {name: result.rows_published for name, result in load_all().items()} == {
+        "bronze.airlines": 2,
+        "bronze.flights": 3,
+        "bronze.planned": 0,
+    }
+    execute(url, "update flights set departure = null where id = 1")
+    execute(url, "delete from airlines where carrier = 'AA'")
+    again = load_all()
+    assert (again["bronze.flights"].rows_published, again["bronze.airlines"].rows_deleted) == (1, 1)
+
+
+def test_a_way_of_reading_can_be_named(url: str, propose: Propose) -> None:
+    execute(url, "create table orders (id int primary key, updated_at timestamptz not null)")
+    execute(url, "create table days (id int, day date, primary key (id, day)) partition by range (day)")
+    execute(url, "create table bare (id int)")
+    assert read_by(propose(url, tables=("orders",), watermark="xmin")) == {"orders": "xmin"}
+    assert read_by(propose(url, tables=("orders", "days"), watermark="full")) == {"orders": "full", "days": "full"}
+    by_xmin = propose(url, tables=("days", "bare"), watermark="xmin")
+    left = {refusal.label: refusal.reason for refusal in by_xmin.survey.refusals}
+    assert by_xmin.added == ()
+    assert "only plain tables" in left["public.days"]
+    assert "no primary key" in left["public.bare"]
+    (large,) = propose(url, tables=("days",)).survey.refusals
+    assert "no plain table" in large.reason
 
 
 def test_what_a_reader_must_know_is_noted(url: str, propose: Propose) -> None:

@@ -20,7 +20,9 @@ def add(  # noqa: PLR0913  (the options of a command)
     tables: Annotated[str | None, typer.Option(help="Only these, with commas between; default: all there are.")] = None,
     schema: Annotated[str, typer.Option(help="The schema of the database.")] = "public",
     name: Annotated[str | None, typer.Option(help="What the connection is called; default: the database's.")] = None,
-    watermark: Annotated[str | None, typer.Option(help="The timestamp column that is set when a row changes.")] = None,
+    watermark: Annotated[
+        str | None, typer.Option(help="The timestamp column set when a row changes, xmin or full.")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Put before the tables' names, e.g. erp_.")] = "",
     owner: Annotated[str | None, typer.Option(help="An address, or team:NAME; default: team:DOMAIN.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the files, write nothing.")] = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,6 @@ _FINDINGS, _ERROR = 1, 2
 """Exit codes."""
 _LETTERS = 12
 """Of an id: enough to name a record."""
-_DOCUMENTS = ("found", "parsed")
 
 
 @app.command("list")
@@ -44,17 +43,7 @@ def list_rejects(
     """Count rejected records by table, rule and state; one that broke several rules is counted for each of them."""
     _, declarations, lake = _opened()
     tables = [one for one in declarations.values() if one.load] if name is None else [_table(declarations, name)]
-    counts, oldest = Counter[tuple[str, str, str]](), dict[tuple[str, str, str], datetime]()
-    for table in tables:
-        for one in _records(lake, table, ("broken_rules", "state", "extracted_at"), state=_state(state)):
-            for rule in json.loads(one["broken_rules"]):
-                key = (str(table.name), rule, one["state"])
-                counts[key] += 1
-                oldest[key] = min(one["extracted_at"], oldest.get(key, one["extracted_at"]))
-    rows = [
-        {"table": key[0], "rule": key[1], "state": key[2], "records": count, "oldest": oldest[key]}
-        for key, count in sorted(counts.items())
-    ]
+    rows = _counted(lake, tables, state=_state(state))
     if not rows and not as_json:
         out.print("No records.", style="dim")
         return
@@ -73,12 +62,13 @@ def show(  # noqa: PLR0913  (each is an option of the command)
     as_json: AsJson = False,
 ) -> None:
     """Print records as they came, with the rules that they broke; values of personal columns are masked."""
+    from lakehouse.ingest.masked import masked
     from lakehouse.ingest.quarantine import WAITING
 
-    _, declarations, lake = _opened()
+    settings, declarations, lake = _opened()
     table, wanted = _table(declarations, name), _state(state)
     chosen = [
-        one if unmask else _masked(table, one)
+        one if unmask else masked(settings, table, one)
         for one in _records(lake, table, None, state=wanted)
         if one["reject_id"].startswith(record)
         and (rule is None or rule in json.loads(one["broken_rules"]))
@@ -122,6 +112,8 @@ def replay(name: Name, *, rule: Rule = None, dry_run: DryRun = False, as_json: A
             by_rule = ", ".join(f"{broken} {count:,}" for broken, count in sorted(found.broken.items()))
             told = {**facts, "by_rule": by_rule}.items()
             show_facts((key.replace("_", " "), value) for key, value in told if value != "")
+            if not found.tried:
+                _say_what_is_there(name, rule)
     _end(done, as_json=as_json, findings=isinstance(found, ReplayResult) and found.still_broken > 0)
 
 
@@ -166,6 +158,14 @@ def _end(done: RejectRun, *, as_json: bool, findings: bool) -> None:
         raise typer.Exit(_FINDINGS)
 
 
+def _say_what_is_there(name: str, rule: str | None) -> None:
+    """Why there was nothing to try: a rule that no record broke, or records that are done with."""
+    _, declarations, lake = _opened()
+    err.print(f"No open record of {name}{f' broke {rule!r}' if rule else ''}; only open ones are replayed.")
+    if there := _counted(lake, [_table(declarations, name)]):
+        show_rows(there, as_json=False)
+
+
 def _opened() -> tuple[Settings, Declarations, Lake]:
     from lakehouse.contracts import read_tables
     from lakehouse.iceberg import Lake
@@ -200,27 +200,19 @@ def _records(lake: Lake, table: Table, columns: tuple[str, ...] | None, *, state
     return list(lake.table(name).scan(columns=columns, where=where).read_all().to_pylist())
 
 
-def _masked(table: Table, record: dict[str, Any]) -> dict[str, Any]:
-    """A record without values of personal columns; a payload whose columns cannot be told apart shows nothing."""
-    from lakehouse.quality.masking import MASK
-
-    if not table.personal_columns:
-        return record
-    shown = {name: _without(table, record.get(name), MASK) for name in ("payload", *_DOCUMENTS)}
-    return {**record, **shown, "payload_raw": None if record.get("payload_raw") is None else MASK}
-
-
-def _without(table: Table, text: str | None, mask: str) -> str | None:
-    try:
-        values = json.loads(text) if text is not None else None
-    except ValueError:
-        return mask
-    if not isinstance(values, dict):
-        return None if text is None else mask
-    declared = {column.name for column in table.source_columns} - table.personal_columns
-    # What the contract does not know may be personal too.
-    shown = {name: value if name in declared or value is None else mask for name, value in values.items()}
-    return json.dumps(shown, ensure_ascii=False)
+def _counted(lake: Lake, tables: Iterable[Table], *, state: str | None = None) -> list[dict[str, Any]]:
+    """How many records there are by table, rule and state, and since when."""
+    counts, oldest = Counter[tuple[str, str, str]](), dict[tuple[str, str, str], datetime]()
+    for table in tables:
+        for one in _records(lake, table, ("broken_rules", "state", "extracted_at"), state=state):
+            for rule in json.loads(one["broken_rules"]):
+                key = (str(table.name), rule, one["state"])
+                counts[key] += 1
+                oldest[key] = min(one["extracted_at"], oldest.get(key, one["extracted_at"]))
+    return [
+        {"table": key[0], "rule": key[1], "state": key[2], "records": count, "oldest": oldest[key]}
+        for key, count in sorted(counts.items())
+    ]
 
 
 def _facts(record: Mapping[str, Any], *, whole: bool) -> list[tuple[str, object]]:
@@ -238,4 +230,6 @@ def _facts(record: Mapping[str, Any], *, whole: bool) -> list[tuple[str, object]
         ("payload", f"{record['payload']}{cut}"),
         ("extracted", record["extracted_at"]),
     ]
-    return facts if not whole else [*facts, ("parsed", record.get("parsed")), ("by run", record.get("state_by"))]
+    if whole:
+        facts += [("parsed", record.get("parsed")), ("by run", record.get("state_by"))]
+    return [(key, value) for key, value in facts if value is not None]

@@ -105,7 +105,8 @@ def kept(payload: bytes, size: int | None = None) -> Record:
         # A cut may go through a letter, whose first bytes are left out then.
         text, raw = head.decode() if size <= MAX_PAYLOAD else _whole_letters(head), None
     except UnicodeDecodeError:
-        text, raw = head.decode(errors="backslashreplace"), head
+        # What stands for a byte that is no text is four letters long.
+        text, raw = _whole_letters(head.decode(errors="backslashreplace").encode()[:MAX_PAYLOAD]), head
     return {"payload": text, "payload_bytes": size, "payload_raw": raw}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO, Any, TypeAlias
@@ -20,8 +20,7 @@ from lakehouse.iceberg import Lake, LakeTable, arrow_schema, connect
 from lakehouse.ingest.door import Door
 from lakehouse.ingest.quarantine import State
 from lakehouse.settings import Settings
-from lakehouse.sources import Broken, Chunk
-from lakehouse.sources.json_lines import objects, parse
+from lakehouse.sources.payloads import Payload, parsed_again
 from lakehouse.tables import Table
 from lakehouse.tables.sql import quote
 
@@ -59,9 +58,11 @@ class Revalidated:
 
     def _judge(self, door: Door, records: Mapping[str, _Row]) -> None:
         # Their ids stand for their coordinates, so that each row is known again behind the door.
-        names = [*(column.name for column in self._table.source_columns), "_source_version"]
-        ignored = self._table.load.ignored if self._table.load is not None else ()
-        split = door.split(parsed_again(records.values(), names, ignored), datetime.now(UTC), MARK)
+        payloads = (
+            Payload(one["reject_id"], one["payload"], one["payload_raw"], one["payload_bytes"] or 0)
+            for one in records.values()
+        )
+        split = door.split(parsed_again(self._settings, self._table, payloads), datetime.now(UTC), MARK)
         ids: list[str] = split.accepted.column("_source").to_pylist()
         self._writer.write_table(self._as_it_came(split.accepted, [records[one] for one in ids]))
         self.passed += ids
@@ -120,26 +121,6 @@ class Revalidated:
                 [since],
             ).fetchall()
         return frozenset(key.removeprefix(MARK) for (key,) in found)
-
-
-def parsed_again(records: Iterable[_Row], names: Sequence[str], ignore: Collection[str] = ()) -> Chunk:
-    """The records as their source would tell them, by their ids: a JSON object each, of which `names` are taken.
-
-    A record without such a payload, a line of CSV or one that was cut, is broken as before.
-    """
-    whole, broken = list[tuple[object, str]](), list[Broken]()
-    for one in records:
-        payload: bytes = one["payload_raw"] or one["payload"].encode()
-        try:
-            record = parse(payload.decode())
-        except (ValueError, RecursionError) as error:
-            cut = (one["payload_bytes"] or 0) > len(payload)
-            said = f"only the first of its {one['payload_bytes']:,} bytes are kept" if cut else f"not JSON: {error}"
-            broken.append(Broken(payload, one["reject_id"], said))
-        else:
-            whole.append((record, one["reject_id"]))
-    chunk = objects(whole, names, ignore)
-    return Chunk(chunk.rows, chunk.source, (*chunk.broken, *broken), chunk.payload, chunk.extra)
 
 
 @contextmanager

@@ -130,15 +130,20 @@ def _replay(
 ) -> None:
     from lakehouse.iceberg import Lake
     from lakehouse.ingest import replay
+    from lakehouse.ingest.retries import with_retries
     from lakehouse.quality.gate import Gate
     from lakehouse.telemetry import run_logs
 
     table, lake = bronze_table(declarations, config.table), Lake.open(settings)
     with run_logs(json=settings.json_logs, run_id=context.run_id, asset=str(table.name)):
         gate = Gate(settings, lake, declarations)
-        result = replay(
-            settings, lake, table, run_id=context.run_id, rule=config.rule, dry_run=config.dry_run, gate=gate
-        )
+
+        def attempt(_: int) -> "ReplayResult":
+            run_id = context.run_id
+            return replay(settings, lake, table, run_id=run_id, rule=config.rule, dry_run=config.dry_run, gate=gate)
+
+        # Sensors load all the time: a load that comes between is no reason to fail.
+        result = with_retries(attempt, table.name, settings.loads.retry_seconds)
     told = (table.name, result.tried, result.entered, result.there, result.still_broken)
     context.log.info("%s: tried %d records, %d entered bronze, %d were there, %d are still broken", *told)
     tell(result)

@@ -41,7 +41,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A table to propose a contract for. `label` is the source's name for it, `options` those of its load policy."""
+    """A table to propose a contract for. `label` is the source's name for it, `options` those of its load policy.
+
+    `why` says, for the contract, why they are so where that is not plain to see; it may have several lines.
+    """
 
     label: str
     table: str
@@ -50,6 +53,7 @@ class Candidate:
     sample: Sample
     description: str = ""
     primary_key: tuple[str, ...] = ()
+    why: str = ""
     notes: tuple[str, ...] = field(default=())
 
 

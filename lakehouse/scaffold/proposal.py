@@ -26,7 +26,10 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True)
 class Proposal:
-    """A bronze table as it would be declared. `limits`: further keys of a column's entry. `notes` are for people."""
+    """A bronze table as it would be declared. `limits`: further keys of a column's entry. `notes` are for people.
+
+    `why`: a comment on `load`, which may be empty.
+    """
 
     name: TableName
     domain: str
@@ -35,6 +38,7 @@ class Proposal:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     load: LoadPolicy
+    why: str
     limits: Mapping[str, Mapping[str, object]]
     rows: int
     complete: bool
@@ -63,6 +67,7 @@ def propose(candidate: Candidate, *, domain: str, connection: str, prefix: str =
         columns=columns,
         primary_key=key,
         load=LoadPolicy(connection, candidate.options),
+        why=candidate.why,
         limits=limits,
         rows=found.rows,
         complete=found.complete,

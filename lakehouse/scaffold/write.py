@@ -78,7 +78,7 @@ def contract_text(proposal: Proposal, owner: str) -> str:
         f"# Proposed by `lakehouse add` from {looked} of {proposal.label}; yours to change. Limits and sets of values\n"
         "# hold for these: keep those that must hold for all, since rows that break them go to the quarantine.\n"
     )
-    return head + render_contract(
+    body = render_contract(
         proposal.name,
         proposal.domain,
         proposal.columns,
@@ -88,6 +88,10 @@ def contract_text(proposal: Proposal, owner: str) -> str:
         load=proposal.load,
         limits=proposal.limits,
     )
+    # Texts of people are indented, or in quotes: no other line begins so.
+    before, at, after = body.rpartition("customProperties:\n")
+    why = "".join(f"# {line}\n" for line in proposal.why.splitlines())
+    return f"{head}{before}{why}{at}{after}"
 
 
 def staging_text(proposal: Proposal) -> str:

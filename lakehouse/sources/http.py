@@ -83,7 +83,7 @@ class HttpReader:
         """The fields of the first page's records, with the contract's columns that stand elsewhere in them."""
         with self._client() as client:
             _, page = next(self._pages.walk(client, self._params, self._list))
-        rows = objects(((self._of(record), "") for record in page), None).rows
+        rows = objects(((record, "") for record in page), None, moved=self._columns.of).rows
         return tuple(SourceColumn(name, "JSON", nullable=True) for name in rows.column_names)
 
     def _extract(self, params: dict[str, str], wanted: _Wanted, since: Position | None) -> Extract | None:
@@ -95,7 +95,8 @@ class HttpReader:
                 for record in new:
                     if isinstance(record, dict):
                         reached = self._watermark.moved(reached, record)
-                        fields |= self._columns.of(record).keys()
+                    if isinstance(named := self._columns.of(record), dict):
+                        fields |= named.keys()
                 count += len(new)
                 answers.write(len(answer.raw).to_bytes(8, "big") + answer.raw)
             self._require_columns(client, fields)
@@ -119,11 +120,8 @@ class HttpReader:
             answers.seek(0)
             while size := answers.read(8):
                 page = self._list(parse(answers.read(int.from_bytes(size, "big")).decode()))
-                records = ((self._of(record), self._place(record)) for record in page if wanted(record))
-                yield objects(records, names, self._ignore)
-
-    def _of(self, record: object) -> object:
-        return self._columns.of(record) if isinstance(record, dict) else record
+                records = ((record, self._place(record)) for record in page if wanted(record))
+                yield objects(records, names, self._ignore, self._columns.of)
 
     def _place(self, record: object) -> str:
         # Coordinates are the watermark and not the page: pages shift as records are added.

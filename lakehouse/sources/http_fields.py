@@ -33,9 +33,12 @@ class Columns:
             )
         self._paths = {name: _parts(path) for name, path in stated.items()} if isinstance(stated, dict) else {}
 
-    def of(self, record: dict[str, object]) -> dict[str, object]:
-        """The record with these values at its top, under their columns' names, and with all else that it has."""
-        if not self._paths:
+    def of(self, record: object) -> object:
+        """The record with these values at its top, under their columns' names, and with all else that it has.
+
+        What is no JSON object stays as it is.
+        """
+        if not self._paths or not isinstance(record, dict):
             return record
         found = {name: _dig(record, path) for name, path in self._paths.items()}
         rest: dict[str, object] = record

@@ -178,15 +178,25 @@ def parse(text: str) -> object:
     return _NESTED.decode(text)
 
 
-def objects(records: Iterable[tuple[object, str]], names: Sequence[str] | None, ignore: Collection[str] = ()) -> Chunk:
-    """A chunk of records that `parse` has parsed, each with its coordinate."""
-    batch = _Batch()
+def objects(
+    records: Iterable[tuple[object, str]],
+    names: Sequence[str] | None,
+    ignore: Collection[str] = (),
+    moved: Callable[[object], object] | None = None,
+) -> Chunk:
+    """A chunk of records that `parse` has parsed, each with its coordinate.
+
+    `moved` makes of each the one whose fields are taken. The payload is the record that it was made of.
+    """
+    batch, payloads = _Batch(), list[str]()
     for record, source in records:
-        text = dump(record)
-        error = _add(batch, text, source)
-        if error is not None:
-            batch.broken.append(Broken(text.encode(), source, error))
-    return _chunk(batch, _Fields(names, ignore), None)
+        payload = dump(record)
+        error = _add(batch, payload if moved is None else dump(moved(record)), source)
+        if error is None:
+            payloads.append(payload)
+        else:
+            batch.broken.append(Broken(payload.encode(), source, error))
+    return replace(_chunk(batch, _Fields(names, ignore), None), payload=pa.chunked_array([payloads], pa.string()))
 
 
 def _add(batch: _Batch, text: str, place: int | str) -> str | None:
