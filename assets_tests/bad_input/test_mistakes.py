@@ -76,7 +76,7 @@ def test_sources_that_cannot_be_read(project: Project, url_with: Callable[[str],
         add_bronze(project, "of_nowhere", "nowhere", "table: public.things, watermark: updated_at", "files: '*.csv'")
         add_bronze(project, "of_nobody", "nobody")
         no_table = add_bronze(project, "no_table", "erp", "public.things", "public.thingz")
-        no_column = add_bronze(project, "no_column", "erp", "{name: name,", "{name: naam,")
+        no_column = add_bronze(project, "no_column", "erp", "{name: thing_id,", "{name: thing_no,")
         names = ("of_gone", "of_gone_too", "of_locked", "of_odd", "of_nowhere", "of_nobody", "no_table", "no_column")
         result = project.run("run", "bronze.things", *(f"bronze.{name}" for name in names))
 
@@ -94,7 +94,7 @@ def test_sources_that_cannot_be_read(project: Project, url_with: Callable[[str],
         "bronze.of_nowhere": ("there is no folder", "/nowhere", "Create it, or mend the source's `root`"),
         "bronze.of_nobody": ("nobody", "erp, gone, locked"),
         "bronze.no_table": ("public.thingz", str(no_table)),
-        "bronze.no_column": ("naam", "public.things", str(no_column)),
+        "bronze.no_column": ("thing_no", "public.things", str(no_column)),
     }
     assert set(errors) == set(expected)
     for table, parts in expected.items():
