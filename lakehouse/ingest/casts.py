@@ -15,8 +15,8 @@ from lakehouse.tables.types import duckdb_type
 
 _HOURS = "([01][0-9]|2[0-3])"
 _CLOCK = rf"{_HOURS}:[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}}0*)?"
-_YEAR = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
-_DAY = f"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_YEAR_FROM_1 = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _MOMENT = rf"{_DAY}([T ]{_CLOCK}(Z|[+-]{_HOURS}(:?[0-5][0-9])?)?)?"
 _FLOAT = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
 
@@ -26,7 +26,7 @@ _FORMS = {
     "long": r"[+-]?[0-9]+(\.0*)?",
     "float": _FLOAT,
     "double": _FLOAT,
-    "date": _DAY,
+    "date": f"{_YEAR_FROM_1}-[0-9]{{2}}-[0-9]{{2}}",
     "time": _CLOCK,
     "timestamp": _MOMENT,
     "timestamptz": _MOMENT,
@@ -102,8 +102,8 @@ def _of_form(text: str, wanted: str, target: str, span: str | None, form: str) -
         value = f"CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS TIMESTAMP)"
     conditions = [f"regexp_full_match({text}, {literal(form)})"]
     if span and wanted != "date":
-        # Only in these years can an offset lead out of the span, and to look costs a second cast.
-        edges = " OR ".join(f"starts_with({text}, '{year}')" for year in ("0001", "9999"))
+        # Only with these years can a moment lie outside of the span, and to look costs a second cast.
+        edges = " OR ".join(f"starts_with({text}, '{year}')" for year in ("0000", "0001", "9999"))
         conditions.append(f"(NOT ({edges}) OR {value} BETWEEN {span})")
     if wanted in {"float", "double"}:
         conditions.append(f"isfinite({value})")
