@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -122,6 +122,20 @@ def test_a_file_that_was_touched_has_nothing_new(landing: Path, reader: Reader) 
     assert ids(then(opened, two)) == [("a.jsonl:2", "P2")]
 
 
+def test_white_space_behind_a_line_without_an_end_is_nothing_new(landing: Path, reader: Reader) -> None:
+    """Such a file was forgotten, and read whole when it was touched next."""
+    opened = reader("*.jsonl")
+    changed(landing, "a.jsonl", '{"payment_id": "P1"}\n{"payment_id": "P2"}')
+    extract = opened.read(None)
+    assert [value for _, value in ids(extract)] == ["P1", "P2"]
+    for content in (" ", " ", " \t"):
+        changed(landing, "a.jsonl", f'{{"payment_id": "P1"}}\n{{"payment_id": "P2"}}{content}')
+        extract = then(opened, extract)
+        assert ids(extract) == []
+    changed(landing, "a.jsonl", '{"payment_id": "P1"}\n{"payment_id": "P2"} \t\n{"payment_id": "P3"}')
+    assert ids(then(opened, extract)) == [("a.jsonl:3", "P3")]
+
+
 @pytest.mark.parametrize("content", ["payment_id,amo", 'payment_id,amount\n"P1,1\n', ""])
 def test_csv_of_which_the_records_are_not_clear_is_read_whole(landing: Path, reader: Reader, content: str) -> None:
     opened = reader("*.csv")
@@ -212,6 +226,7 @@ def test_a_file_that_goes_while_it_is_read_is_read_to_its_end(landing: Path, rea
         assert count + sum(chunk.count for chunk in chunks) == ROWS + 1 == extract.expected_rows
 
 
+@example(parts=["1\n1", " ", ""], kind="jsonl")
 @given(
     parts=st.lists(st.text('"ab,{}:1 \r\n', max_size=12), min_size=1, max_size=6),
     kind=st.sampled_from(["jsonl", "csv"]),

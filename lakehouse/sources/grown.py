@@ -64,11 +64,11 @@ def remembered(files: dict[str, Known]) -> dict[str, Known]:
 def part_of(stored: BinaryIO, seen: StoredObject, text: TextFile, kind: str, before: Known | None) -> Part:
     """Look at the bytes of a text file that is not packed; `before` is what it was known by, if it was."""
     if before and before[2:] and before[0] <= seen.size and _digest(stored, 0, before[0]) == before[4]:
-        if before[0] == seen.size:
-            # It was touched, no more.
-            known = [*signature(seen), *before[2:]]
+        grown = _behind(stored, text, kind, before)
+        if grown is None:
+            known = [*signature(seen), *before[2:4], _digest(stored, 0, seen.size)]
             return Part(seen, replace(text, at=seen.size), known, 0, _new().hexdigest())
-        text = _behind(stored, text, kind, before)
+        text = grown
     stored.seek(text.at)
     records, lines, whole = _counted(stored, text, kind, seen.size)
     digest = _digest(stored, 0, seen.size)
@@ -83,16 +83,19 @@ def count_packed(stream: BinaryIO, text: TextFile, kind: str) -> int | None:
     return _counted(stream, text, kind, None)[0]
 
 
-def _behind(stored: BinaryIO, text: TextFile, kind: str, before: Known) -> TextFile:
-    """Where to read on in a file that has grown."""
+def _behind(stored: BinaryIO, text: TextFile, kind: str, before: Known) -> TextFile | None:
+    """Where to read on in a file that has grown; None where it was touched, or only white space without an end came."""
     size, _, lines, whole, _ = before
     stored.seek(0)
     header = behind_header(stored, text).header if kind == "csv" else None
     stored.seek(whole)
     last, added = stored.read(size - whole), stored.readline()
+    more = added.strip(b"\r\n" if kind == "csv" else None)
+    if not more and not added.endswith(b"\n"):
+        return None
     if not last:
         return replace(text, lines=lines, at=size, header=header)
-    if added.strip(b"\r\n" if kind == "csv" else None):
+    if more:
         # A part of the last line was there, and was read as such: it is read again, now that there is more of it.
         return replace(text, lines=lines, at=whole, header=header)
     return replace(text, lines=lines + last.count(b"\n") + 1, at=size + len(added), header=header)
