@@ -63,13 +63,13 @@ def test_the_balance_is_shown_and_checked_and_days_are_read_again(till: Settings
     assert report.success
     assert (COINS, "every_row_accounted_for", True, "ERROR") in report.checks
     assert metadata["lakehouse/balance"].splitlines() == [
-        "| rows |  | counted |",
+        "| rows | number | counted |",
         "| --- | --- | --- |",
-        "| 4 | read | by the source where it can |",
-        "| 3 | published | in the manifests of the commit |",
-        "| 1 | quarantined | in the quarantine's commit |",
-        "| 0 | seen | by a join with what was there already |",
-        "| 0 | difference | read less all the others |",
+        "| read | 4 | by the source if it can |",
+        "| published | 3 | in bronze's manifests |",
+        "| quarantined | 1 | in the quarantine |",
+        "| seen | 0 | in either of them already |",
+        "| difference | 0 | must be 0 |",
     ]
     numbers = {name: metadata[f"lakehouse/rows_{name}"] for name in ("read", "published", "quarantined", "difference")}
     assert numbers == {"read": 4, "published": 3, "quarantined": 1, "difference": 0}

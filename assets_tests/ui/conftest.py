@@ -1,4 +1,4 @@
-"""A shop of a few days that was never loaded, the UI over it, and a browser that looks at it."""
+"""A shop, the UI over it, and a browser that looks at it. The shop was never loaded, unless a module says otherwise."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ SWITCHES = [
 ]
 
 Look = Callable[[], AbstractContextManager[Page]]
+Begin = Callable[[Settings, Mapping[str, str]], None]
+"""What is done before the UI starts, with the settings and the environment that it will have."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,36 @@ def clock() -> str:
 
 
 @pytest.fixture(scope="module")
-def ui(chromium: str, clock: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def project() -> Path:
+    """The project that is looked at: this one, unless its contracts are to be changed."""
+    return ROOT
+
+
+@pytest.fixture(scope="module")
+def begin() -> Begin:
+    """A shop lives for some days, and nothing of it is loaded."""
+
+    def lived(settings: Settings, environment: Mapping[str, str]) -> None:
+        assert environment
+        open_shop(settings, scale=SCALE).advance(DAYS)
+
+    return lived
+
+
+@pytest.fixture(scope="module")
+def ui(
+    chromium: str, clock: str, project: Path, begin: Begin, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ui]:
     assert chromium, "no UI is started for nobody to look at"
     state = tmp_path_factory.mktemp("ui")
-    settings = load_settings(ROOT, state=str(state))
+    settings = load_settings(project, state=str(state))
     log = state / "ui.log"
     port = _free_port()
     # What starts by itself is looked at in `assets_tests/live`; here it would come between what is clicked.
     quiet = {"LAKEHOUSE_UPKEEP__SCHEDULE": clock, "LAKEHOUSE_AUTOMATION__ENABLED": "false"}
-    environment = {**_environment(state, port), **quiet}
+    environment = {**_environment(project, state, port), **quiet}
     try:
-        open_shop(settings, scale=SCALE).advance(DAYS)
+        begin(settings, environment)
         with _started(environment, log, f"http://127.0.0.1:{port}") as url:
             yield Ui(url, settings, log)
     finally:
@@ -157,12 +178,12 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     pytest.fail(f"`lakehouse ui` does not answer:\n{log.read_text()}")
 
 
-def _environment(state: Path, port: int) -> Mapping[str, str]:
+def _environment(project: Path, state: Path, port: int) -> Mapping[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "DAGSTER_"))}
     return {
         **kept,
         "LAKEHOUSE_STATE": str(state),
-        "LAKEHOUSE_PROJECT": str(ROOT),
+        "LAKEHOUSE_PROJECT": str(project),
         "LAKEHOUSE_UI__PORT": str(port),
     }
 

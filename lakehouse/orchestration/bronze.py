@@ -133,7 +133,9 @@ def _load(
         raise dg.Failure(str(result.held), allow_retries=False)
     snapshot_id = result.commit.snapshot_id if result.commit else None
     metadata = table_metadata(table, lake.table(table.name), seconds=result.seconds, snapshot_id=snapshot_id)
-    yield dg.MaterializeResult(asset_key=table_key(table.name), metadata={**metadata, **_load_metadata(table, result)})
+    # First what people look for first.
+    told = {**balance_metadata(result), **metadata, **_load_metadata(table, result)}
+    yield dg.MaterializeResult(asset_key=table_key(table.name), metadata=told)
     record.raise_trouble()
 
 
@@ -193,7 +195,6 @@ def _load_metadata(table: Table, result: "LoadResult") -> dict[str, Any]:
     origins = {n: [dg.TableColumnDep(asset_key=source_key(table), column_name=of)] for n, of in names.items()}
     return {
         "dagster/column_lineage": dg.TableColumnLineage(deps_by_column=origins),
-        **balance_metadata(result),
         "lakehouse/run_key": result.run_key,
         **({REREAD: result.reread} if result.reread else {}),
         WINDOWS: dg.MetadataValue.json([[w.start.isoformat(), w.end.isoformat()] for w in result.windows]),

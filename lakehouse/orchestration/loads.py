@@ -49,11 +49,11 @@ def warm_for_models(settings: Settings, run: dg.DagsterRun) -> None:
 
 
 _COUNTED = {
-    "read": "by the source where it can",
-    "published": "in the manifests of the commit",
-    "quarantined": "in the quarantine's commit",
-    "seen": "by a join with what was there already",
-    "difference": "read less all the others",
+    "read": "by the source if it can",
+    "published": "in bronze's manifests",
+    "quarantined": "in the quarantine",
+    "seen": "in either of them already",
+    "difference": "must be 0",
 }
 
 
@@ -66,12 +66,14 @@ def balance_metadata(result: LoadResult) -> dict[str, Any]:
         "seen": result.rows_seen,
         "difference": result.difference,
     }
-    rows = [{"rows": f"{counts[name]:,}", "": name, "counted": how} for name, how in _COUNTED.items()]
+    rows = [{"rows": name, "number": f"{counts[name]:,}", "counted": how} for name, how in _COUNTED.items()]
     lag = {} if result.lag is None else {"lakehouse/lag_seconds": result.lag.total_seconds()}
     size = {} if result.bytes_read is None else {"lakehouse/bytes_read": result.bytes_read}
+    gone = {"lakehouse/rows_deleted": result.rows_deleted} if result.rows_deleted else {}
     return {
         "lakehouse/balance": dg.MetadataValue.md(markdown_table(rows)),
         **{f"lakehouse/rows_{name}": count for name, count in counts.items()},
+        **gone,
         "lakehouse/retries": result.retries,
         **size,
         **lag,
