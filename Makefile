@@ -1,8 +1,8 @@
 # Everything goes through `.venv`, which is made from the hash-locked requirements when they have changed.
 PYTHON ?= python3
 BIN := .venv/bin
-# These tests wait for servers: one more at a time than there are cores.
-SERVED = $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))")
+# Tests wait for disks, processes and servers: one more at a time than there are cores.
+WORKERS = $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))")
 
 .PHONY: help demo ui services services-down check test test-services live interop defects mutants bench lock clean
 
@@ -30,11 +30,11 @@ check: .venv/.installed ## format, lint, types, layers, contracts
 	$(BIN)/lakehouse check
 
 test: .venv/.installed ## the tests that need no server of others (PYTEST="-k orders" for some of them)
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not services and not defects and not interop and not live" $(PYTEST)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not services and not defects and not interop and not live" $(PYTEST)
 
 test-services: .venv/.installed ## the tests on MinIO, VersityGW, a REST catalog, Toxiproxy (built first, once, into .cache), and in a browser
 	@$(BIN)/lakehouse service install
-	$(BIN)/pytest -n $(SERVED) --dist loadfile --no-loadscope-reorder -m services $(PYTEST)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m services $(PYTEST)
 
 live: .venv/.installed ## late data in a real UI with its daemon: files, database rows, kills, lost cursors; ten minutes
 	$(BIN)/pytest -n 1 --dist loadfile -m live assets_tests/live $(PYTEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import uuid
@@ -188,6 +189,17 @@ def toxiproxy(toxiproxy_server: Status) -> Iterator[Toxiproxy]:
     assert toxiproxy_server.port is not None
     with Toxiproxy(toxiproxy_server.port) as client:
         yield client
+
+
+def pytest_collection() -> None:
+    """Thousands of tests and their modules are all kept: a collector that looks through them again and again is off."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor are they looked through while tests run."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

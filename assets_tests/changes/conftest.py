@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import count
@@ -26,9 +28,10 @@ from lakehouse.iceberg import (
     register,
     snapshots_read,
 )
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Column, Strategy, Table, TableName, Window
 
+ROOT = Path(__file__).resolve().parents[2]
 Row = dict[str, Any]
 START = date(2026, 1, 1)
 LOADED = {"_extracted_at": datetime(2026, 1, 1, tzinfo=UTC), "_source": "test", "_run_key": "test"}
@@ -94,7 +97,7 @@ class Chain:
     tables: list[Table] = field(default_factory=lambda: [ORDERS, PAYMENTS, SILVER, PAID, GOLD])
     sql: dict[TableName, str] = field(default_factory=lambda: dict(SQL))
     parents: dict[TableName, frozenset[TableName]] = field(default_factory=lambda: dict(PARENTS))
-    _keys: count[int] = field(default_factory=count)
+    keys: count[int] = field(default_factory=count)
 
     @property
     def declarations(self) -> Declarations:
@@ -112,7 +115,7 @@ class Chain:
         target = self.lake.create(declared)
         schema = arrow_schema(declared.stored_columns)
         batch = pa.Table.from_pylist([{**LOADED, **row} for row in rows], schema=schema)
-        return target.append(batch.to_reader(), run_key=f"load-{next(self._keys)}")
+        return target.append(batch.to_reader(), run_key=f"load-{next(self.keys)}")
 
     def orders(self, *rows: tuple[int, int, int]) -> Commit:
         """Append (order_id, day of January, n) to bronze.orders."""
@@ -143,7 +146,7 @@ class Chain:
         target = self.lake.create(declared)
         if branch != MAIN:
             target.create_branch(branch)
-        promise: dict[str, Any] = {"run_key": f"build-{next(self._keys)}", "branch": branch}
+        promise: dict[str, Any] = {"run_key": f"build-{next(self.keys)}", "branch": branch}
         if declared.windowed and progress:
             edges = edges_of(declared, self.parents[declared.name], self.declarations)
             moved, expected = advanced(self.lake, self.duck, edges, window=window, read=read, branch=branch)
@@ -179,16 +182,45 @@ class Chain:
         return sorted(tuple(row.values()) for row in read)
 
 
+class TenDays:
+    """Ten days with an order each, whose number is its day's; orders 1 to 3 are paid. All is built, once.
+
+    Every test has it as it was: what the one before made of it is thrown away.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._kept, state = folder / "kept", folder / "state"
+        state.mkdir()
+        self.settings = load_settings(ROOT, state=str(state), catalog={"uri": f"sqlite:///{state}/catalog.db"})
+        with connect(self.settings) as connection:
+            chain = Chain(self.settings, Lake.open(self.settings), connection)
+            chain.orders(*((number, number, number) for number in range(1, 11)))
+            chain.payments((1, 1, 10), (2, 2, 20), (3, 3, 30))
+            chain.build_all()
+            self._keys = next(chain.keys)
+        shutil.copytree(state, self._kept)
+
+    @contextmanager
+    def again(self) -> Iterator[Chain]:
+        """The chain over it, in the one folder that its paths lead to."""
+        shutil.rmtree(self.settings.state)
+        shutil.copytree(self._kept, self.settings.state)
+        with connect(self.settings) as connection:
+            yield Chain(self.settings, Lake.open(self.settings), connection, keys=count(self._keys))
+
+
 @pytest.fixture
 def chain(settings: Settings, lake: Lake) -> Iterator[Chain]:
     with connect(settings) as connection:
         yield Chain(settings, lake, connection)
 
 
+@pytest.fixture(scope="session")
+def ten_days(tmp_path_factory: pytest.TempPathFactory) -> TenDays:
+    return TenDays(tmp_path_factory.mktemp("ten_days"))
+
+
 @pytest.fixture
-def built(chain: Chain) -> Chain:
-    """Ten days with an order each, whose number is its day's; orders 1 to 3 are paid. All is built."""
-    chain.orders(*((number, number, number) for number in range(1, 11)))
-    chain.payments((1, 1, 10), (2, 2, 20), (3, 3, 30))
-    chain.build_all()
-    return chain
+def built(ten_days: TenDays) -> Iterator[Chain]:
+    with ten_days.again() as chain:
+        yield chain

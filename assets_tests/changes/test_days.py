@@ -12,7 +12,7 @@ import pytest
 
 from lakehouse.changes import Consumed, Days, Edge, Every, Reach, days_touched, edges_of
 from lakehouse.errors import CatalogError, TransformError
-from lakehouse.iceberg import Lake, LakeTable, connect, register
+from lakehouse.iceberg import LakeTable, connect, register
 from lakehouse.settings import Settings
 from lakehouse.storage.open import open_store
 from lakehouse.tables import Column, TableName, Window
@@ -244,7 +244,7 @@ def test_days_before_the_readers_first_are_nobodys(built: Chain, duck: duckdb.Du
     assert days_of(found) == [day(3)]
 
 
-def test_a_moment_is_on_its_utc_day(lake: Lake, settings: Settings, built: Chain) -> None:
+def test_a_moment_is_on_its_utc_day(built: Chain) -> None:
     """Whatever zone it was written in: the window column is a timestamp, the reader's days are those of UTC."""
     columns = (Column("order_id", "long", required=True), Column("at", "timestamptz", required=True))
     events = replace(
@@ -253,7 +253,7 @@ def test_a_moment_is_on_its_utc_day(lake: Lake, settings: Settings, built: Chain
     reader = replace(events, name=TableName.parse("gold.events"))
     built.tables += [events, reader]
     built.parents[reader.name] = frozenset({events.name, PAID})
-    stored = lake.create(events)
+    stored = built.lake.create(events)
     late = datetime(2026, 1, 6, 23, 30, tzinfo=UTC)
     zone = timedelta(hours=2)
     rows = [{"order_id": 1, "at": late}, {"order_id": 2, "at": (late + zone).replace(tzinfo=UTC) - zone}]
@@ -261,14 +261,14 @@ def test_a_moment_is_on_its_utc_day(lake: Lake, settings: Settings, built: Chain
         built.lake.table(PAID).scan(limit=0).read_all().from_pylist(rows, schema=stored.schema()), run_key="1"
     )
     edges = {of.upstream: of for of in edges_of(reader, built.parents[reader.name], built.declarations)}
-    since = here(lake.table(PAID))
+    since = here(built.lake.table(PAID))
     built.payments((9, 2, 1))
     built.build("silver.payments")
 
-    with connect(settings) as connection:
-        register(connection, lake)
-        assert days_of(days_touched(lake, connection, edges[events.name], Consumed(0, 0))) == [day(6)]
-        assert days_of(days_touched(lake, connection, edges[PAID], since)) == [day(6)]
+    with connect(built.settings) as connection:
+        register(connection, built.lake)
+        assert days_of(days_touched(built.lake, connection, edges[events.name], Consumed(0, 0))) == [day(6)]
+        assert days_of(days_touched(built.lake, connection, edges[PAID], since)) == [day(6)]
 
 
 def test_files_that_are_gone_are_not_the_contracts_fault(built: Chain, duck: duckdb.DuckDBPyConnection) -> None:

@@ -12,11 +12,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets_tests.changes.conftest import Chain
+from assets_tests.changes.conftest import TenDays
 from assets_tests.orchestration.asking import Asking
 from assets_tests.projects import head, write
 from lakehouse.contracts import Declarations, read_tables
-from lakehouse.iceberg import Lake, LakeTable, connect
+from lakehouse.iceberg import Lake, LakeTable
 from lakehouse.orchestration.home import open_instance
 from lakehouse.orchestration.project import definitions, ready_models
 from lakehouse.orchestration.runs import RunReport, run_tables
@@ -238,14 +238,15 @@ def upkeep_of(settings: Settings) -> dg.Definitions:
     )
 
 
+@pytest.fixture(scope="session")
+def ten_days(tmp_path_factory: pytest.TempPathFactory) -> TenDays:
+    return TenDays(tmp_path_factory.mktemp("ten_days"))
+
+
 @pytest.fixture
-def asking(settings: Settings) -> Iterator[Asking]:
+def asking(ten_days: TenDays) -> Iterator[Asking]:
     """Ten days with an order each, all built; nothing is out of date, and nothing was asked."""
-    chain = Chain(settings, Lake.open(settings), connect(settings))
-    chain.orders(*((number, number, number) for number in range(1, 11)))
-    chain.payments((1, 1, 10), (2, 2, 20), (3, 3, 30))
-    chain.build_all()
-    with dg.DagsterInstance.ephemeral() as instance:
+    with ten_days.again() as chain, dg.DagsterInstance.ephemeral() as instance:
         found = Asking(chain, instance)
         assert found.tick() == {}
         assert found.said == "everything follows its inputs"
