@@ -1,21 +1,30 @@
 """Writers and loads that take turns: what bronze must hold after each load, whatever the order.
 
-The world is one table of a database, three writers with a connection each, and a lake. Keys belong to one writer each,
-so that nobody waits for a lock. Every write has a value of its own: a row of bronze tells which write it came from.
+A world is one table of a database and a lake. On the table stand several stages, each with keys of its own and writers
+of its own (a connection each), who take their own random steps; nobody waits for another's lock. Loads are everybody's:
+one load's fixed cost serves all stages. Every write has a value of its own, so that a row of bronze tells which write
+it came from, and the rows of each stage are held against what its own writers did.
+
+An interleaving is what one stage has lived through: the order of its writers' statements, and of the loads and kills
+between them. A kill is an exception at a named step of the load, in this process; processes that die by SIGKILL at each
+of these steps are those of `killed_load.py`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import psycopg
 
-from lakehouse.iceberg import Lake
+from lakehouse.iceberg import Lake, LakeTable, effects
 from lakehouse.ingest import load
 from lakehouse.settings import Settings, load_settings
 from lakehouse.tables import Column, LoadPolicy, Position, Table, TableName
@@ -26,7 +35,9 @@ Step = tuple[str, int, int, int]
 
 WRITES = ("insert", "update", "delete", "savepoint", "undone", "exception")
 ENDS = ("begin", "commit", "commit", "rollback")
-LOADS = ("load", "load", "killed", "beside")
+KILLS = ("read", "written", "committed")
+"""Steps of a load at which it is killed: rows are read, files are written, the commit is made and not yet told."""
+LOADS = ("load", "load", "beside", *KILLS)
 WAYS = ("updated_at", "lag", "xmin", "full", "parts", "xmin parts")
 WRITERS, KEYS = 3, 3
 
@@ -36,9 +47,9 @@ _OPTIONS: dict[str, dict[str, object]] = {
     "lag": {**_ON_TIME, "lag": 3600},
     "xmin": {"watermark": "xmin"},
     "full": {"watermark": "full"},
-    # A block a part.
-    "parts": {**_ON_TIME, "chunk_mb": 0.008},
-    "xmin parts": {"watermark": "xmin", "chunk_mb": 0.008},
+    # Two blocks a part.
+    "parts": {**_ON_TIME, "chunk_mb": 0.016},
+    "xmin parts": {"watermark": "xmin", "chunk_mb": 0.016},
 }
 
 
@@ -48,17 +59,19 @@ class Killed(BaseException):
 
 @dataclass
 class World:
-    """One life: `play` it, and it is compared after each load."""
+    """One life: `play` it, and all stages are compared after each load. `crowd` are idle connections, three a stage."""
 
     url: str
     state: Path
     project: Path
     way: str
+    crowd: Sequence[psycopg.Connection]
     loads: int = 0
     visible_once: set[Version] = field(default_factory=set)
     gone: Counter[Version] = field(default_factory=Counter)
     there: dict[int, str] = field(default_factory=dict)
     last: Position | None = None
+    lived: dict[int, list[object]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self.state.mkdir(parents=True)
@@ -76,45 +89,65 @@ class World:
             description="Things.",
             columns=columns,
             file=Path("defs/shop/bronze/things.yaml"),
-            load=LoadPolicy("shop", {"table": "things", **_OPTIONS[self.way]}),
+            load=LoadPolicy("shop", {"table": "things", **_OPTIONS[self.way]}, deletes_limit=1.0),
             primary_key=("id",),
         )
         self._values = (f"{number}" for number in count())
 
-    def play(self, steps: Sequence[Step]) -> None:
-        """Take these steps; then everybody ends, and a last load makes the newest of bronze what the source is."""
-        with ExitStack() as stack:
-            self._look = stack.enter_context(psycopg.connect(self.url, autocommit=True))
+    def play(self, stages: Sequence[Sequence[Step]], chance: random.Random) -> None:
+        """Mix the steps of the stages; then everybody ends, and a last load makes bronze's newest what the source is.
+
+        Loads among a stage's steps are loads of the whole table.
+        """
+        with psycopg.connect(self.url, autocommit=True) as self._look:
             self._look.execute("drop table if exists things")
             # Six rows a block, so that parts are small.
             self._look.execute(
                 "create table things (id bigint primary key, value text, updated_at timestamptz not null default now(),"
                 " filler text default repeat('x', 1200)) with (autovacuum_enabled = off)"
             )
-            self._look.execute("insert into things (id, value) select g, 'old' from generate_series(100, 117) g")
-            self._writers = [stack.enter_context(psycopg.connect(self.url, autocommit=True)) for _ in range(WRITERS)]
-            for step in steps:
-                self._take(step, steps)
-            for writer in self._writers:
-                writer.execute("commit")
+            self._look.execute("insert into things (id, value) select -g, 'old' from generate_series(1, 18) g")
+            try:
+                waiting = [(stage, iter(steps)) for stage, steps in enumerate(stages)]
+                while waiting:
+                    stage, steps = turn = chance.choice(waiting)
+                    if (step := next(steps, None)) is None:
+                        waiting.remove(turn)
+                    else:
+                        self._take(stage, step, stages)
+            finally:
+                for writer in self.crowd:
+                    writer.execute("commit")
             self._load()
+            if "parts" in self.way:
+                # A first load that was killed has gone to its end now; what changed since it began is for the next.
+                self._load()
             self._require_current()
 
-    def _take(self, step: Step, steps: Sequence[Step]) -> None:
+    def interleavings(self) -> set[tuple[object, ...]]:
+        """What stages have lived through in which somebody wrote."""
+        return {(self.way, *steps) for steps in self.lived.values() if any(isinstance(one, tuple) for one in steps)}
+
+    def _take(self, stage: int, step: Step, stages: Sequence[Sequence[Step]]) -> None:
         what = step[0]
-        if what == "killed":
-            self._load(killed=True)
+        if what in LOADS:
+            for steps in self.lived.values():
+                steps.append(what)
+        if what in KILLS:
+            self._load(killed_at=what)
         elif what == "beside":
-            # While the load goes on, others write: the first of this life's steps, once more.
-            self._load(beside=iter([one for one in steps if one[0] in WRITES or one[0] in ENDS][:6]))
+            # While the load goes on, the stage's writers write: the first of its steps, once more.
+            again = [one for one in stages[stage] if one[0] in WRITES or one[0] in ENDS][:6]
+            self._load(beside=((stage, one) for one in again))
         elif what == "load":
             self._load()
         else:
-            self._write(step)
+            self._write(stage, step)
 
-    def _write(self, step: Step) -> None:
+    def _write(self, stage: int, step: Step) -> None:
         what, number, key, back = step
-        writer, key = self._writers[number], number * KEYS + key
+        self.lived[stage].append(step)
+        writer, key = self.crowd[stage * WRITERS + number], (stage * WRITERS + number) * KEYS + key
         if what in ENDS:
             in_transaction = writer.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
             if in_transaction == (what != "begin"):
@@ -144,19 +177,22 @@ class World:
             else:
                 writer.execute(put % one)
 
-    def _load(self, *, killed: bool = False, beside: Iterator[Step] = iter(())) -> None:  # noqa: B008  (empty)
+    def _load(self, *, killed_at: str | None = None, beside: Iterator[tuple[int, Step]] = iter(())) -> None:  # noqa: B008  (empty)
         before = self._visible()
 
         def meanwhile(_rows: int, _what: str) -> None:
-            if killed:
+            if killed_at == "read":
                 raise Killed
             if (step := next(beside, None)) is not None:
-                self._write(step)
+                self._write(*step)
                 self.visible_once |= set(self._visible())
 
         finished = False
-        with suppress(Killed):
+        with suppress(Killed), _dying(killed_at):
             load(self.settings, self.lake, self.table, run_id="1", on_progress=meanwhile)
+            finished = True
+        if killed_at == "committed" and "parts" not in self.way:
+            # What it had to bring is there, all of it.
             finished = True
         self.loads += 1
         self.visible_once |= set(before) | set(self._visible())
@@ -179,12 +215,12 @@ class World:
             due = {version for version in due if before[version] < str(position["watermark"])[:26]}
         assert not due - stored.keys(), f"lost: {due - stored.keys()}"
         if self.way == "full":
-            now = dict(before)
-            for key, value in self.there.items():
-                if key not in {one for one, _ in now}:
-                    self.gone[key, value] += 1
-            self.there = dict(now.keys())
+            self._count_gone(dict(before.keys()))
             assert marked == self.gone
+
+    def _count_gone(self, now: dict[int, str]) -> None:
+        self.gone.update((key, value) for key, value in self.there.items() if key not in now)
+        self.there = now
 
     def _visible(self) -> dict[Version, str]:
         """Every row that a snapshot shows now, with its watermark."""
@@ -209,3 +245,21 @@ class World:
         current = {key: value for key, (_, value, deleted) in newest.items() if not deleted}
         assert {key: current.get(key) for key in source} == source
         assert self.way != "full" or current == source
+
+
+@contextmanager
+def _dying(step: str | None) -> Iterator[None]:
+    """Inside, a load is killed when it has taken a step."""
+    owner: Any
+    owner, name = {"written": (effects, "write_files"), "committed": (LakeTable, "append")}.get(str(step), (None, ""))
+    if owner is None:
+        yield
+        return
+    real: Callable[..., object] = getattr(owner, name)
+
+    def last(table: LakeTable, *given: object, **named: object) -> object:
+        real(table, *given, **named)
+        raise Killed
+
+    with patch.object(owner, name, last):
+        yield
