@@ -9,16 +9,19 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from assets_tests.ingest.payments import QUARANTINE, ids, paid, rows, write
+from lakehouse.contracts import Declarations
 from lakehouse.errors import Fenced
 from lakehouse.iceberg import Lake, LakeTable
-from lakehouse.ingest import discard, load, replay
+from lakehouse.ingest import attempt_load, discard, load, replay
+from lakehouse.quality.gate import Gate
 from lakehouse.settings import Settings
-from lakehouse.tables import Layer, Rule, Table
+from lakehouse.tables import Bound, Comparison, Layer, Rule, Table, TableRule, TableRuleKind, Window
 
 MakeTable = Callable[..., Table]
 COLUMNS = {"payment_id": "string", "amount": "decimal(10, 2)", "paid_at": "timestamptz"}
@@ -171,6 +174,55 @@ def test_a_load_that_reads_the_records_again_meanwhile_fences_a_replay(
         replay(landing, lake, mended, run_id="slower")
     assert replay(landing, lake, mended, run_id="again").there == 1
     assert seen(lake, strict) == (["P1", "P2", "P3"], ["loaded"])
+
+
+@pytest.mark.parametrize("guarded", [False, True], ids=["to main", "by a branch"])
+@pytest.mark.parametrize("window", [None, Window.of_days(date(2026, 1, 1), date(2026, 1, 1))], ids=["full", "a day"])
+def test_a_replay_while_rows_are_held_against_bronze_doubles_none(  # noqa: PLR0913  (fixtures)
+    landing: Settings, lake: Lake, strict: Table, mended: Table, window: Window | None, *, guarded: bool
+) -> None:
+    """The load had looked at bronze before the replay came to it, and nothing kept it from adding the row again."""
+    write(landing, "2026-01-01.jsonl", paid("P1", "1"), paid("P2", "300"))
+    load(landing, lake, strict, run_id="load")
+    some = TableRule("some", TableRuleKind.ROW_COUNT, arguments={"bound": Bound(Comparison.GREATER, (0,))})
+    table = replace(mended, table_rules=(some,) if guarded else ())
+    replayed = list[int]()
+
+    def meanwhile(_rows: int, _what: str) -> None:
+        if not replayed:
+            replayed.append(replay(landing, lake, mended, run_id="replay").entered)
+
+    result = attempt_load(
+        landing,
+        lake,
+        table,
+        run_id="slower",
+        full=window is None,
+        window=window,
+        on_progress=meanwhile,
+        gate=Gate(landing, lake, Declarations([table])),
+    )
+    assert (replayed, result.rows_seen, result.held) == ([1], 2, None)
+    assert seen(lake, strict) == (["P1", "P2"], ["replayed"])
+
+
+@pytest.mark.parametrize("window", [None, Window.of_days(date(2026, 1, 1), date(2026, 1, 1))], ids=["full", "a day"])
+def test_rows_that_are_read_again_while_they_are_replayed_are_not_doubled(  # noqa: PLR0913, PLR0917  (fixtures)
+    landing: Settings,
+    lake: Lake,
+    strict: Table,
+    mended: Table,
+    window: Window | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a load moves no position of the source, by which alone a replay was fenced."""
+    write(landing, "2026-01-01.jsonl", paid("P1", "1"), paid("P2", "300"))
+    load(landing, lake, strict, run_id="load")
+    between(monkeypatch, lambda: load(landing, lake, mended, run_id="faster", full=window is None, window=window))
+    with pytest.raises(Fenced):
+        replay(landing, lake, mended, run_id="slower")
+    assert replay(landing, lake, mended, run_id="again").there == 1
+    assert seen(lake, strict) == (["P1", "P2"], ["loaded"])
 
 
 def test_what_another_writer_has_decided_meanwhile_is_looked_at_again(

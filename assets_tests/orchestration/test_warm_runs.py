@@ -111,6 +111,10 @@ class Dagster:
     def wait_for(self, run_id: str, *statuses: dg.DagsterRunStatus) -> None:
         wait_until(lambda: self.run(run_id).status in statuses)
 
+    def wait_for_end_of(self, run_id: str) -> None:
+        """Wait until the process of a run is gone."""
+        wait_until(lambda: not Path(f"/proc/{self.process(run_id)}").exists())
+
     def told(self, run_id: str) -> str:
         """All messages of a run."""
         return "\n".join(entry.user_message or str(entry.dagster_event) for entry in self.instance.all_logs(run_id))
@@ -153,6 +157,7 @@ def test_runs_are_executed_killed_and_interrupted_in_processes_of_their_own(shar
     (shared.folder / "now").touch()
     shared.wait_for(executed, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
     assert shared.run(executed).is_success, shared.told(executed)
+    shared.wait_for_end_of(executed)
 
     os.kill(shared.process(killed), signal.SIGKILL)
     shared.wait_for(killed, dg.DagsterRunStatus.FAILURE)
@@ -161,8 +166,7 @@ def test_runs_are_executed_killed_and_interrupted_in_processes_of_their_own(shar
     assert shared.instance.run_launcher.terminate(interrupted)
     shared.wait_for(interrupted, dg.DagsterRunStatus.CANCELED)
     assert not shared.instance.run_launcher.terminate(interrupted)
-    with pytest.raises(ProcessLookupError):
-        wait_until(lambda: os.kill(shared.process(interrupted), 0) is not None)
+    shared.wait_for_end_of(interrupted)
 
 
 def test_a_run_that_cannot_begin_is_said_to_have_failed(shared: Dagster) -> None:

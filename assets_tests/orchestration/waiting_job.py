@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ def wait(context) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001  (Dag
     """Fails in a process of which this is not true."""
     if missing := IMPORTED - set(sys.modules):
         raise ImportError(str(missing))
+    # As DuckDB does, now and then: it waits for its threads when Python takes itself down.
+    atexit.register(time.sleep, 3600)
     while not Path(context.op_config["until"]).exists():
         time.sleep(0.02)
 

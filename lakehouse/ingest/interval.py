@@ -19,6 +19,7 @@ from lakehouse.ingest.intake import Intake
 from lakehouse.ingest.reading import Reading
 from lakehouse.ingest.rejects import Rejects
 from lakehouse.ingest.seen import Seen
+from lakehouse.ingest.states import REPLAYS, replays
 from lakehouse.sources import Extract
 from lakehouse.tables import Position, Table
 
@@ -56,7 +57,7 @@ class Interval:
     @property
     def expected(self) -> Mapping[str, Position | None]:
         """The positions that must be main's when the rows become visible."""
-        return self.reading.before
+        return self.reading.before | ({} if self.seen is None else {REPLAYS: self.reading.positions.get(REPLAYS)})
 
     @property
     def overtaken(self) -> bool:
@@ -80,7 +81,7 @@ class Interval:
             pa.RecordBatchReader.from_batches(arrow_schema(self.table.stored_columns), self._rows()),
             run_key=self.run_key,
             branch=branch,
-            progress=self.reading.after(self.extract, self.run_key),
+            progress=self._reached(),
             expected_progress=self.expected,
             summary=self.intake.summary,
         )
@@ -92,6 +93,13 @@ class Interval:
             if branch != MAIN and self.intake.rows_published != meant:
                 raise self._unbalanced(branch, meant)
         return commit
+
+    def _reached(self) -> dict[str, Position]:
+        """The positions that come with the rows. Rows that were held against bronze's leave no replay unnoticed."""
+        moved = self.reading.after(self.extract, self.run_key)
+        if self.seen is not None:
+            moved[REPLAYS] = {"count": replays(self.target), "last": self.run_key}
+        return moved
 
     def _start(self) -> Intake:
         return Intake(

@@ -40,7 +40,7 @@ class Reading:
         return self.positions.get(LOAD_SCOPE)
 
     @property
-    def before(self) -> Mapping[str, Position | None]:
+    def before(self) -> dict[str, Position | None]:
         """The positions that nobody may have moved when this load commits."""
         return {scope: self.positions.get(scope) for scope in (LOAD_SCOPE, REREAD_SCOPE)}
 

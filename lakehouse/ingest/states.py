@@ -29,7 +29,10 @@ from lakehouse.tables import Table
 ATTEMPT = "lakehouse.rejects"
 """The key in the summary of a load's snapshot: the name of the rejects that were stored for it."""
 REPLAYS = "replay"
-"""The scope under which it counts its replays: of two at once one is refused, and a restore takes the count back."""
+"""The scope under which bronze counts its replays: of two at once one is refused, and a restore takes the count back.
+
+A load that holds its rows against bronze's moves it too (`last`), so that neither misses what the other brings.
+"""
 _CHANGES = "changes"
 """The scope of a quarantine table: counts its changes, so that none is made of what another writer has changed."""
 _ATTEMPTS = 5

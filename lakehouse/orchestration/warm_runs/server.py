@@ -15,11 +15,12 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -143,7 +144,24 @@ def main() -> None:
     gc.freeze()
     work = server.serve()
     if work is not None:
+        _carry_out(work)
+
+
+def _carry_out(work: Work) -> NoReturn:
+    """Do it, and end this process as Dagster's own processes of runs end: at once."""
+    code: object = 0
+    try:
         work()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001  (the process ends with it, and says so)
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    # Libraries wait for their threads as Python takes itself down; DuckDB has been seen to do so for ever.
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _imported() -> Imported | None:
