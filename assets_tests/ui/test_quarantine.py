@@ -129,8 +129,12 @@ def launched(page: Page, job: str, config: str) -> str:
     editor.click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(config)
-    page.get_by_role("button", name="Launch Run").click()
-    page.wait_for_url(re.compile("/runs/[0-9a-f-]{36}"))
+    # The run's page opens in this tab or in another: the answer says which run it is.
+    with page.expect_response(
+        lambda told: "launchpipelineexecution" in (told.request.post_data or "").lower(), timeout=RUN_SECONDS * 1000
+    ) as answer:
+        page.get_by_role("button", name="Launch Run").click()
+    page.goto(f"/runs/{answer.value.json()['data']['launchPipelineExecution']['run']['id']}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=RUN_SECONDS * 1000)
     return page.url
 
