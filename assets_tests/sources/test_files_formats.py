@@ -225,7 +225,7 @@ def poison() -> Iterator[st.SearchStrategy[bytes]]:
 
 
 @given(lines=st.lists(st.one_of(*poison()), max_size=8), kind=st.sampled_from(["jsonl", "csv"]))
-@hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_input_is_lost_or_fatal(landing: Path, reader: Reader, lines: list[bytes], kind: str) -> None:
     content = b"payment_id,amount\n" * (kind == "csv") + b"\n".join(lines)
     write(landing, f"poison.{kind}", content)

@@ -19,7 +19,7 @@ from assets_tests.sources.landed import broken_of, chunks_of, rows_of, write
 from lakehouse.sources import FilesReader, SourceReader
 
 Reader = Callable[..., SourceReader]
-EXAMPLES = 100
+EXAMPLES = 40
 MANY = 1000
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
