@@ -15,7 +15,7 @@ from typing import Any
 SOCKET = "LAKEHOUSE_RUNS_SOCKET"
 """The variable that names the server's socket."""
 READY = b"ready\n"
-_READY_SECONDS = 2
+_READY_SECONDS = 5
 _ANSWER_SECONDS = 20
 _END = b"\n"
 _CHUNK = 64 * 1024
