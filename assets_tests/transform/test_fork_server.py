@@ -39,6 +39,21 @@ if forked == 0:
 print(os.waitpid(forked, 0)[1], server.alive)
 """
 
+IGNORES = """
+import os, signal, sys
+from pathlib import Path
+from lakehouse.transform.fork_server import ForkServer
+from assets_tests.transform.test_fork_server import Forked
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server, folder = ForkServer.start(Path(sys.argv[1])), Path(sys.argv[1]).parent
+forked = Forked(server, folder)
+process = Path(f"/proc/{forked.fork.pid}")
+while (process / "cwd").readlink() != folder:
+    pass
+ignored = [line.split()[1] for line in (process / "status").read_text().splitlines() if line.startswith("SigIgn")]
+print(int(ignored[0], 16) >> (signal.SIGTERM - 1) & 1)
+forked.fork.end(0)
+"""
 INHERITS = """
 import sys
 from pathlib import Path
@@ -153,6 +168,12 @@ def test_a_process_that_has_imported_dbt_forks_its_server_from_itself(tmp_path: 
     assert (alive, logged) == ("True", "False")
     with pytest.raises(ProcessLookupError):
         os.kill(int(server), 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="only Linux shows a process' signals")
+def test_a_fork_can_be_ended_by_who_ignores_such_requests(tmp_path: Path) -> None:
+    """It lived on until it was killed: minutes, in the tests."""
+    assert ran(IGNORES, tmp_path / "log", strict=False) == "0"
 
 
 def test_a_fork_goes_on_when_its_server_is_closed(tmp_path: Path) -> None:

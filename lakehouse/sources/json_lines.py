@@ -217,8 +217,9 @@ def _add(batch: _Batch, text: str, place: int | str) -> str | None:
 
 def _chunk(batch: _Batch, fields: _Fields, path: str | None) -> Chunk:
     rows = batch.flat if batch.flat and not batch.records else [*batch.flat, _one_by_one(batch, fields, path)]
-    values = pa.concat_tables([some.values for some in rows], promote_options="default")
-    about = pa.concat_tables([some.about for some in rows])
+    # In one piece: in as many as there were blocks, all that follows would be done for each of them.
+    values = pa.concat_tables([some.values for some in rows], promote_options="default").combine_chunks()
+    about = pa.concat_tables([some.about for some in rows]).combine_chunks()
     if batch.records and batch.flat and fields.names is not None:
         order = pc.sort_indices(about.column("place"))
         values, about = values.take(order), about.take(order)

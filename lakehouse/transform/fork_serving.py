@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -67,6 +68,8 @@ def _heard(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _become(folder: str, variables: Mapping[str, str], files: list[int]) -> None:
     """A process as if started anew: its own session, folder and files. The last of the files stays open as it is."""
     os.setsid()
+    # Who started the server may ignore it, as Dagster does where Ctrl-C is ignored.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     take_environment(variables)
     os.chdir(folder)
     for target, file in enumerate(files[:3]):
