@@ -107,6 +107,22 @@ def test_another_load_meanwhile_fences_what_was_compared_before_it(
     assert ids(lake, payments) == ["P1", "P2"]
 
 
+def test_days_read_again_meanwhile_fence_a_load_that_compares_nothing(
+    sources: Settings, lake: Lake, payments: Table
+) -> None:
+    write(sources, "2026-01-02.jsonl", paid("P2"))
+    again: list[LoadResult] = []
+
+    def meanwhile(_rows: int, _what: str) -> None:
+        if not again:
+            again.append(load(sources, lake, payments, run_id="faster", window=SECOND))
+
+    with pytest.raises(Fenced):
+        load(sources, lake, payments, run_id="slower", on_progress=meanwhile)
+    assert counts(load(sources, lake, payments, run_id="2")) == (1, 0, 0, 1)
+    assert ids(lake, payments) == ["P2"]
+
+
 def test_parts_of_all_of_it_are_held_against_all_of_bronze_until_the_last_one(payments: Table) -> None:
     """As a source that comes in parts leaves it, wherever it is killed between them."""
     at = datetime(2026, 1, 2, tzinfo=UTC)
