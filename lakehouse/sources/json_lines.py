@@ -217,15 +217,14 @@ def _add(batch: _Batch, text: str, place: int | str) -> str | None:
 
 def _chunk(batch: _Batch, fields: _Fields, path: str | None) -> Chunk:
     rows = batch.flat if batch.flat and not batch.records else [*batch.flat, _one_by_one(batch, fields, path)]
-    # In one piece: in as many as there were blocks, all that follows would be done for each of them.
+    # In one piece, else all that follows would be done for each block.
     values = pa.concat_tables([some.values for some in rows], promote_options="default").combine_chunks()
     about = pa.concat_tables([some.about for some in rows]).combine_chunks()
     if batch.records and batch.flat and fields.names is not None:
         order = pc.sort_indices(about.column("place"))
         values, about = values.take(order), about.take(order)
     sources, texts, extra = about.columns
-    if path is not None:
-        sources = pc.binary_join_element_wise(path, sources.cast(pa.string()), ":")
+    sources = sources if path is None else pc.binary_join_element_wise(path, sources.cast(pa.string()), ":")
     return Chunk(values, sources, tuple(batch.broken), texts, None if extra.null_count == len(extra) else extra)
 
 
