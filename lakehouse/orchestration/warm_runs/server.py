@@ -63,8 +63,11 @@ class _Server:
         self._selector.register(end, selectors.EVENT_READ, lambda: self._ended(process))
 
     def _answer(self) -> Work | None:
+        if not self._open:
+            # Dagster ended in the moment in which somebody asked.
+            return None
         connection, _ = self._listener.accept()
-        with connection, suppress(OSError):  # Who asked is gone: it was told nothing, so it does without us.
+        with connection, suppress(OSError):  # Who asked is gone; a run that it heard nothing of, Dagster has failed.
             connection.settimeout(_PATIENCE_SECONDS)
             connection.sendall(READY)
             words = receive(connection)
