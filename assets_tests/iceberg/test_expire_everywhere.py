@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
@@ -103,6 +104,25 @@ def test_where_a_catalog_cannot_watch_for_tags_a_lost_one_is_back(
     monkeypatch.setattr(SqlLakeCatalog, "as_planned", lambda _catalog, _metadata: ())
     honest = SqlLakeCatalog.swap
     _race(settings, grown(settings), rows, monkeypatch, (SqlLakeCatalog, honest), stopped=stopped)
+
+
+def test_a_tag_that_a_later_expiry_lets_go_is_not_taken_for_lost_by_a_stopped_one(
+    settings: Settings, grown: Callable[[Settings], LakeTable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the state machine of upkeep: the tag was made after the stopped expiry, whose mark is still there."""
+    monkeypatch.setattr(SqlLakeCatalog, "sees_new_refs", False)
+    monkeypatch.setattr(SqlLakeCatalog, "as_planned", lambda _catalog, _metadata: ())
+    table = grown(settings)
+    third = ids_of(table)[2]
+    table.tag("closed", third)
+    with pytest.raises(Stopped):
+        expire(settings, table, store=Stopping(warehouse(settings), at=1))
+    table.tag("for a day", third, max_age=timedelta(days=1))
+    table.untag("closed")
+    done = expire(settings, table)
+    assert (done.resumed, done.refs_removed, done.snapshots_kept) == (True, ("for a day",), 1)
+    assert table.tags() == {}
+    assert of_table(settings, table) == named(loaded(settings, table))
 
 
 def _race(  # noqa: PLR0913  (what differs)

@@ -71,6 +71,7 @@ class World:
     gone: Counter[Version] = field(default_factory=Counter)
     there: dict[int, str] = field(default_factory=dict)
     last: Position | None = None
+    begun_with: set[Version] = field(default_factory=set)
     lived: dict[int, list[object]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
@@ -179,6 +180,8 @@ class World:
 
     def _load(self, *, killed_at: str | None = None, beside: Iterator[tuple[int, Step]] = iter(())) -> None:  # noqa: B008  (empty)
         before = self._visible()
+        if "first" not in (self._position() or {}):
+            self.begun_with = set(before)
 
         def meanwhile(_rows: int, _what: str) -> None:
             if killed_at == "read":
@@ -204,13 +207,13 @@ class World:
         twice = {version: times for version, times in stored.items() if times > 1}
         assert not twice, f"doubled: {twice}"
         assert not stored.keys() - self.visible_once, f"never committed: {stored.keys() - self.visible_once}"
-        position = self.lake.table(self.table.name).progress("load")
+        position = self._position()
         # A bound that a transaction holds where it was gives nothing to read: what is behind waits until it moves.
         held, self.last = self.way == "lag" and position == self.last, position
         if position is None or not finished or held:
             return
-        # What changed while parts were read is for the next load.
-        due = set(before) & set(self._visible()) if "parts" in self.way else set(before)
+        # What changed while parts were read, also by loads that were killed, is for the next load.
+        due = set(before) & set(self._visible()) & self.begun_with if "parts" in self.way else set(before)
         if "watermark" in position:
             due = {version for version in due if before[version] < str(position["watermark"])[:26]}
         assert not due - stored.keys(), f"lost: {due - stored.keys()}"
@@ -221,6 +224,9 @@ class World:
     def _count_gone(self, now: dict[int, str]) -> None:
         self.gone.update((key, value) for key, value in self.there.items() if key not in now)
         self.there = now
+
+    def _position(self) -> Position | None:
+        return self.lake.table(self.table.name).progress("load") if self.lake.exists(self.table.name) else None
 
     def _visible(self) -> dict[Version, str]:
         """Every row that a snapshot shows now, with its watermark."""

@@ -113,7 +113,7 @@ def _files(table: IcebergTable, name: TableName, removed: Removed, marks: Mappin
         states = {mark: metadata for mark, metadata in earlier.items() if metadata is not None}
         if removed.mark in marks:
             states[removed.mark] = removed.before
-        before = [state for mark, state in states.items() if _is_safe(table, name, state, marks[mark])]
+        before = [state for mark, state in states.items() if _is_safe(table, name, state, mark, marks[mark])]
         files = Unreachable(table.io, before, table.metadata)
         # Somebody may have committed a file anew while all that was read.
         table.refresh()
@@ -121,9 +121,9 @@ def _files(table: IcebergTable, name: TableName, removed: Removed, marks: Mappin
     return files
 
 
-def _is_safe(table: IcebergTable, name: TableName, before: TableMetadata, location: str) -> bool:
+def _is_safe(table: IcebergTable, name: TableName, before: TableMetadata, mark: str, location: str) -> bool:
     """Whether no ref was lost with the snapshots that were removed since, or what was lost is back."""
-    if SafeCatalog.of(table).sees_new_refs or bring_back(table, name, before, location):
+    if SafeCatalog.of(table).sees_new_refs or bring_back(table, name, before, mark, location):
         return True
     _log.warning("whether a tag was made meanwhile is not known: files are left to the removal of orphans", at=location)
     return False

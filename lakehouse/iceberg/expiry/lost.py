@@ -23,16 +23,17 @@ from lakehouse.tables import TableName
 _log = structlog.get_logger(__name__)
 
 
-def bring_back(table: IcebergTable, name: TableName, before: TableMetadata, location: str) -> bool:
-    """Put back what was lost since `before`, the metadata at `location` that a removal was planned on.
+def bring_back(table: IcebergTable, name: TableName, before: TableMetadata, mark: str, location: str) -> bool:
+    """Put back what one removal lost: `mark` is its mark, `before` the metadata at `location` that it was planned on.
 
     False when that cannot be told any more: then no file may be deleted. Raises CommitConflict, CatalogError.
     """
-    now = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
-    removed = {snapshot.snapshot_id for snapshot in before.snapshots} - now
-    base = _base_of_removal(table, removed, before, location)
-    if base is None:
+    moment = _moment_of(table, mark, before, location)
+    if moment is None:
         return False
+    base, after = moment
+    removed = {snapshot.snapshot_id for snapshot in base.snapshots}
+    removed -= {snapshot.snapshot_id for snapshot in after.snapshots}
     # What the plan itself let go stood there before.
     lost = {
         ref: of
@@ -45,17 +46,24 @@ def bring_back(table: IcebergTable, name: TableName, before: TableMetadata, loca
     return True
 
 
-def _base_of_removal(
-    table: IcebergTable, removed: set[int], before: TableMetadata, location: str
-) -> TableMetadata | None:
-    """The last metadata that still held a removed snapshot: that of the moment of removal."""
-    for entry in reversed(table.metadata.metadata_log):
+def _moment_of(
+    table: IcebergTable, mark: str, before: TableMetadata, location: str
+) -> tuple[TableMetadata, TableMetadata] | None:
+    """The metadata right before and right after a removal, which is the commit that set its mark.
+
+    Later removals have let refs go of their own accord: what they took away is not this one's loss.
+    """
+    after = table.metadata
+    if mark not in after.properties:
+        return None
+    for entry in reversed(after.metadata_log):
         # As a rule nobody came between, and nothing is read.
         metadata = before if entry.metadata_file == location else metadata_of(table.io, entry.metadata_file)
         if metadata is None:
             return None
-        if not removed.isdisjoint(snapshot.snapshot_id for snapshot in metadata.snapshots):
-            return metadata
+        if mark not in metadata.properties:
+            return metadata, after
+        after = metadata
     return None
 
 
