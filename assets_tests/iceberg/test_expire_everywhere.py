@@ -106,6 +106,24 @@ def test_where_a_catalog_cannot_watch_for_tags_a_lost_one_is_back(
     _race(settings, grown(settings), rows, monkeypatch, (SqlLakeCatalog, honest), stopped=stopped)
 
 
+def test_what_a_stopped_expiry_lost_is_found_behind_the_end_of_the_metadata_log(
+    settings: Settings, grown: Callable[[Settings], LakeTable], rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files go with the next expiry, though more commits came meanwhile than the log tells of."""
+    monkeypatch.setattr(SqlLakeCatalog, "sees_new_refs", False)
+    monkeypatch.setattr(SqlLakeCatalog, "as_planned", lambda _catalog, _metadata: ())
+    table = grown(settings)
+    short = {"write.metadata.previous-versions-max": "2", "write.metadata.delete-after-commit.enabled": "false"}
+    loaded(settings, table).transaction().set_properties(short).commit_transaction()
+    with pytest.raises(Stopped):
+        expire(settings, table, store=Stopping(warehouse(settings), at=1))
+    for number in (5, 6, 7, 8):
+        table.append(rows([number]), run_key=str(number))
+    done = expire(settings, table)
+    assert done.resumed
+    assert of_table(settings, table) == named(loaded(settings, table))
+
+
 def test_a_tag_that_a_later_expiry_lets_go_is_not_taken_for_lost_by_a_stopped_one(
     settings: Settings, grown: Callable[[Settings], LakeTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,11 +54,11 @@ def _moment_of(
     Later removals have let refs go of their own accord: what they took away is not this one's loss.
     """
     after = table.metadata
-    if mark not in after.properties:
-        return None
-    for entry in reversed(after.metadata_log):
+    # Each metadata names the one before it, so that the log of the newest may be shorter than the way back.
+    while mark in after.properties and after.metadata_log:
+        earlier = after.metadata_log[-1].metadata_file
         # As a rule nobody came between, and nothing is read.
-        metadata = before if entry.metadata_file == location else metadata_of(table.io, entry.metadata_file)
+        metadata = before if earlier == location else metadata_of(table.io, earlier)
         if metadata is None:
             return None
         if mark not in metadata.properties:
