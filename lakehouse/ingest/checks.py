@@ -32,10 +32,12 @@ class Check:
 class Plan:
     """`cast`: columns to take from `relation`, for the raw ones cannot be used as they are; `checks` are over it.
 
+    `columns` are those that the contract wants of a source.
     `unnamed`: raw columns that the contract does not name, which are in `_extra` of the relation.
     """
 
     relation: str
+    columns: tuple[str, ...]
     cast: tuple[str, ...]
     checks: tuple[Check, ...]
     unnamed: tuple[str, ...]
@@ -75,7 +77,8 @@ def make_plan(table: Table, given: Mapping[str, str], same: Collection[str]) -> 
         for rule in table.rules
         if rule.severity is Severity.ERROR and rule.name not in named
     ]
-    return Plan(relation, tuple(cast), tuple(checks), others)
+    columns = tuple(column.name for column in table.source_columns)
+    return Plan(relation, columns, tuple(cast), tuple(checks), others)
 
 
 def _extra(names: Collection[str], given: Mapping[str, str]) -> str:

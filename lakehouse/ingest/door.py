@@ -6,8 +6,7 @@ Every row goes one way or the other, and an accepted value is the source's value
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
@@ -21,14 +20,12 @@ from lakehouse.errors import ContractError
 from lakehouse.iceberg import arrow_schema
 from lakehouse.ingest.checks import RAW, Check, Plan, make_plan
 from lakehouse.ingest.drift import SCHEMA_DRIFT, SourceDrift, unnamed
-from lakehouse.ingest.quarantine import QUARANTINE_SCHEMA, Record, State, kept, reject_id
+from lakehouse.ingest.quarantine import Record
+from lakehouse.ingest.quick_casts import quick_cast
+from lakehouse.ingest.records import broken, records_table, unparsed
 from lakehouse.sources import Chunk
 from lakehouse.tables import DELETED, EXTRA, Table
 from lakehouse.tables.sql import quote
-
-UNPARSED = "record_parses"
-"""The rule that a record broke which did not parse."""
-_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,9 @@ class Door:
     def split(self, chunk: Chunk, extracted_at: datetime, run_key: str) -> Split:
         """Split one chunk. Raises ContractError for a rule that DuckDB cannot evaluate, and what `drift.note` does."""
         chunk = _with_nanoseconds(chunk)
-        raw = chunk.rows
-        if not raw.num_rows:
-            return Split(self._schema.empty_table(), self._rejected(self._unparsed(chunk), extracted_at, run_key))
+        if not chunk.rows.num_rows:
+            return Split(self._schema.empty_table(), self._rejected(unparsed(chunk), extracted_at, run_key))
+        raw = self._cast_quickly(chunk.rows)
         plan = self._plan(raw)
         self.drift.note([*plan.unnamed, *self._extra_names(chunk)])
         if self.drift.holds_rows:
@@ -88,13 +85,24 @@ class Door:
             raise self._refused(error) from error
         finally:
             self._connection.unregister("raw")
-        accepted = self._accepted(chunk, values, extracted_at, run_key)
+        accepted = self._accepted(replace(chunk, rows=raw), values, extracted_at, run_key)
         if good is None:
             passed = pa.table(accepted.columns, schema=self._schema)
-            return Split(passed, self._rejected(self._unparsed(chunk), extracted_at, run_key))
-        records = [*self._unparsed(chunk), *self._broken(plan, chunk, values, pc.invert(good))]
+            return Split(passed, self._rejected(unparsed(chunk), extracted_at, run_key))
+        bad = pc.invert(good)
+        typed = _typed(plan, raw.filter(bad), {name: column.filter(bad) for name, column in values.items()})
+        records = [*unparsed(chunk), *broken(self._connection, chunk, bad, typed, plan)]
         passed = pa.table(accepted.filter(good).columns, schema=self._schema)
         return Split(passed, self._rejected(records, extracted_at, run_key))
+
+    def _cast_quickly(self, raw: pa.Table) -> pa.Table:
+        """With the types of the contract where all of a column's texts are plainly values of them."""
+        for place, name in enumerate(raw.column_names):
+            at = self._schema.get_field_index(name)
+            values = None if at < 0 else quick_cast(raw.column(place), self._schema.field(at).type)
+            if values is not None:
+                raw = raw.set_column(place, name, values)
+        return raw
 
     def _plan(self, raw: pa.Table) -> Plan:
         if (known := self._plans.get(raw.schema)) is None:
@@ -143,62 +151,8 @@ class Door:
         self._connection.unregister("more")
         return unnamed(self._table, [str(name) for (name,) in found])
 
-    def _unparsed(self, chunk: Chunk) -> Iterator[Record]:
-        for record in chunk.broken:
-            yield {
-                "reject_id": reject_id(record.source, record.payload),
-                **kept(record.payload, record.size),
-                "broken_rules": json.dumps([UNPARSED]),
-                "source": record.source,
-                "error": record.error,
-            }
-
-    def _broken(
-        self, plan: Plan, chunk: Chunk, values: Mapping[str, pa.ChunkedArray], bad: pa.ChunkedArray
-    ) -> Iterator[Record]:
-        """The rows that are not good, with every check each of them broke."""
-        raw = chunk.rows.filter(bad)
-        names = [column.name for column in self._table.source_columns]
-        typed = {name: values[name].filter(bad) if name in values else raw.column(name) for name in (*names, *values)}
-        cases = ", ".join(f"CASE WHEN {check.broken} THEN {place} END" for place, check in enumerate(plan.checks))
-        good = ", ".join(f"CAST({quote(name)} AS VARCHAR)" for name in names)
-        texts = ", ".join(f"CAST({quote(RAW + name)} AS VARCHAR)" for name in raw.column_names)
-        try:
-            # What was cast is not cast again: it is the costly part, for however few rows.
-            self._connection.register("broken", _beside(typed, raw))
-            found = self._connection.execute(f"SELECT [{cases}], [{good}], [{texts}] FROM broken").fetchall()
-        finally:
-            self._connection.unregister("broken")
-        payloads = [None] * len(found) if chunk.payload is None else chunk.payload.filter(bad).to_pylist()
-        places = pc.indices_nonzero(bad).to_pylist()
-        for place, given, (numbers, good_texts, raw_texts) in zip(places, payloads, found, strict=True):
-            row = dict(zip(raw.column_names, raw_texts, strict=True))
-            checks = [plan.checks[number] for number in numbers if number is not None]
-            payload = _payload(row | _texts(chunk, place)) if given is None else str(given)
-            source = chunk.coordinate(place)
-            yield {
-                "reject_id": reject_id(source, payload.encode()),
-                **kept(payload.encode()),
-                "broken_rules": json.dumps([check.name for check in checks]),
-                "found": _payload({check.column: row.get(check.column) for check in checks if check.column}, keep=True),
-                "parsed": _payload(dict(zip(names, good_texts, strict=True))),
-                "source": source,
-                "error": "; ".join(check.error for check in checks),
-            }
-
-    def _rejected(
-        self,
-        records: Iterable[Record],
-        extracted_at: datetime,
-        run_key: str,
-    ) -> pa.Table:
-        same = {
-            "table_name": str(self._table.name),
-            "run_key": run_key,
-            "extracted_at": extracted_at,
-            "state": State.HELD.value,
-        }
-        return pa.Table.from_pylist([{**record, **same} for record in records], schema=QUARANTINE_SCHEMA)
+    def _rejected(self, records: Iterable[Record], extracted_at: datetime, run_key: str) -> pa.Table:
+        return records_table(self._table, records, extracted_at, run_key)
 
     def _refused(self, error: duckdb.Error) -> ContractError:
         rules = ", ".join(rule.name for rule in self._table.rules) or "none"
@@ -219,25 +173,10 @@ def _with_nanoseconds(chunk: Chunk) -> Chunk:
     return chunk if rows is chunk.rows else replace(chunk, rows=rows)
 
 
-def _payload(row: Mapping[str, str | None], *, keep: bool = False) -> str:
-    """JSON text. Without NULLs, unless `keep`: which other columns a chunk has must not change a record's identity."""
-    return _JSON.encode({name: row[name] for name in sorted(row) if keep or row[name] is not None})
-
-
-def _beside(typed: Mapping[str, pa.ChunkedArray], raw: pa.Table) -> pa.Table:
-    """The columns of a plan's relation."""
-    columns = {**typed, **{f"{RAW}{name}": raw.column(name) for name in raw.column_names}}
-    return pa.table(columns)
-
-
-def _texts(chunk: Chunk, place: int) -> dict[str, str | None]:
-    """What a row's `extra` says, as texts: once the contract names it, it is read from the record's payload."""
-    text = None if chunk.extra is None else chunk.extra[place].as_py()
-    found: dict[str, object] = {} if text is None else json.loads(text, parse_int=str, parse_float=str)
-    return {
-        name: value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in found.items()
-    }
+def _typed(plan: Plan, raw: pa.Table, values: Mapping[str, pa.ChunkedArray]) -> pa.Table:
+    """The columns of a plan's relation. What was cast is not cast again: it is the costly part."""
+    typed = {name: values[name] if name in values else raw.column(name) for name in (*plan.columns, *values)}
+    return pa.table({**typed, **{f"{RAW}{name}": raw.column(name) for name in raw.column_names}})
 
 
 def _joined(given: pa.ChunkedArray | None, made: pa.ChunkedArray | None) -> pa.ChunkedArray | pa.Scalar:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lakehouse.iceberg import MAIN, Lake
-from lakehouse.ingest.door import UNPARSED
 from lakehouse.ingest.drift import Difference
 from lakehouse.ingest.load import LoadResult
 from lakehouse.ingest.quarantine import WAITING, quarantine_table
+from lakehouse.ingest.records import UNPARSED
 from lakehouse.ingest.rejects import Broken
 from lakehouse.ingest.states import waiting
 from lakehouse.quality.finding import Finding, Outcome, Sample
