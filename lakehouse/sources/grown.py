@@ -67,15 +67,16 @@ def part_of(stored: BinaryIO, seen: StoredObject, text: TextFile, kind: str, bef
         grown = _behind(stored, text, kind, before)
         if grown is None:
             known = [*signature(seen), *before[2:4], _digest(stored, 0, seen.size)]
-            return Part(seen, replace(text, at=seen.size), known, 0, _new().hexdigest())
+            return Part(seen, replace(text, at=seen.size), known, 0, _digest(stored, seen.size, seen.size))
         text = grown
-    stored.seek(text.at)
-    records, lines, whole = _counted(stored, text, kind, seen.size)
-    digest = _digest(stored, 0, seen.size)
+    bounded = _Bounded(stored, text.at, seen.size)
+    with io.BufferedReader(bounded, _BLOCK) as stream:
+        records, lines, whole = _counted(stream, text, kind, seen.size)
+        digest = bounded.to_the_end(stream)
     known = signature(seen)
     if records is not None and _is_end(stored, whole, kind):
-        known += [lines, whole, digest]
-    return Part(seen, text, known, records, _digest(stored, text.at, seen.size) if text.at else digest)
+        known += [lines, whole, _digest(stored, 0, seen.size) if text.at else digest]
+    return Part(seen, text, known, records, digest)
 
 
 def count_packed(stream: BinaryIO, text: TextFile, kind: str) -> int | None:
@@ -129,9 +130,7 @@ def exactly(stored: BinaryIO, part: Part, root: str) -> Iterator[BinaryIO]:
     bounded = _Bounded(stored, part.text.at, part.seen.size)
     stream = io.BufferedReader(bounded, _BLOCK)
     yield stream
-    while stream.read(_BLOCK):
-        pass
-    if bounded.digest.hexdigest() != part.digest:
+    if bounded.to_the_end(stream) != part.digest:
         raise SourceChanged(f"{part.seen.path} in {root} was changed after it was listed", remedy="Load again.")
 
 
@@ -140,7 +139,8 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, stored: BinaryIO, begin: int, end: int) -> None:
         super().__init__()
-        self._stored, self._left, self.digest = stored, end - begin, _new()
+        # Processors of today have instructions for SHA-256, and all bytes go through it twice.
+        self._stored, self._left, self._digest = stored, end - begin, hashlib.sha256(usedforsecurity=False)
         stored.seek(begin)
 
     def readable(self) -> bool:
@@ -153,20 +153,20 @@ class _Bounded(io.RawIOBase):
         data = self._stored.read(min(len(into), self._left))
         into[: len(data)] = data
         self._left -= len(data)
-        self.digest.update(data)
+        self._digest.update(data)
         return len(data)
 
-
-def _new() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=12)
+    def to_the_end(self, stream: BinaryIO) -> str:
+        """Read what is left, through the stream that reads this one; returns the digest of all: 24 hex digits."""
+        while stream.read(_BLOCK):
+            pass
+        return self._digest.hexdigest()[:24]
 
 
 def _digest(stored: BinaryIO, begin: int, end: int) -> str:
-    digest = _new()
-    stored.seek(begin)
-    for data in _blocks(stored, end - begin):
-        digest.update(data)
-    return digest.hexdigest()
+    bounded = _Bounded(stored, begin, end)
+    with io.BufferedReader(bounded, _BLOCK) as stream:
+        return bounded.to_the_end(stream)
 
 
 def _blocks(stream: BinaryIO, size: int | None) -> Iterator[bytes]:
