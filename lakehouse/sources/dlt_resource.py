@@ -19,7 +19,8 @@ from typing import IO, Any, cast
 
 from lakehouse.errors import LakehouseError, SettingsError, SourceError, SourceUnreachable
 from lakehouse.settings import OwnSource, Settings
-from lakehouse.sources.json_lines import objects, parse
+from lakehouse.sources.json_lines import objects
+from lakehouse.sources.json_text import parse
 from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Chunk, Extract, SourceColumn
 from lakehouse.tables import Position, Table

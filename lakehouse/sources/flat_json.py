@@ -53,8 +53,9 @@ def lines_of(block: bytes) -> pa.StringArray:
 
 def flat_lines(lines: pa.StringArray, names: Sequence[str] | None, known: Collection[str]) -> FlatLines:
     """Take lines apart: the keys `names` are wanted (None: every key), and those `known` are not extra."""
-    flat = pc.match_substring_regex(lines, _FLAT).to_numpy(zero_copy_only=False)
-    pairs = _Pairs(lines.filter(pa.array(flat)))
+    matched = pc.match_substring_regex(lines, _FLAT)
+    flat = matched.to_numpy(zero_copy_only=False)
+    pairs = _Pairs(lines if flat.all() else lines.filter(matched))
     if len(pairs.keys) * pairs.lines > _MOST_CELLS:
         flat = np.zeros_like(flat)
         pairs = _Pairs(lines[:0])
@@ -85,32 +86,67 @@ class _Pairs:
         first = letters[begins]
         quoted = first == _QUOTE
         self._written, self._meant = _between(data, begins, ends), _between(data, begins + quoted, ends - quoted)
-        keys = _take(_between(data, opened + 1, closed), np.arange(len(opened))).dictionary_encode()
-        self.keys: list[str] = keys.dictionary.to_pylist()
-        # For each key and line the number of the pair, or -1; then the same for values that are not null.
-        cell = keys.indices.to_numpy(), np.cumsum(before == _BRACE) - 1
-        self._pairs = np.full((len(self.keys), self.lines), -1)
-        self._pairs[cell] = np.arange(len(opened))
-        self._filled = self._pairs.copy()
-        self._filled[cell] = np.where(first == _N, -1, np.arange(len(opened)))
+        keys, self._pairs = _numbered(data, opened, closed, before == _BRACE)
+        self._places = {key: place for place, key in enumerate(keys)}
+        self.keys = list(self._places)
+        null = first == _N
+        self._filled = np.where(null[self._pairs], -1, self._pairs) if null.any() else self._pairs
 
     def values(self, key: str) -> pa.StringArray:
         """The value of each line, as text without quotes; NULL for null, and where the key is not there."""
-        if key not in self.keys:
+        if key not in self._places:
             return pa.nulls(self.lines, pa.string())
-        return _take(self._meant, self._filled[self.keys.index(key)])
+        return _take(self._meant, self._filled[self._places[key]])
 
     def objects(self, keys: Sequence[str]) -> pa.StringArray:
         """These keys of each line with their values, as a JSON object; NULL for a line that has none of them."""
         if not keys:
             return pa.nulls(self.lines, pa.string())
         parts = [
-            pc.binary_join_element_wise(f', "{key}": ', _take(self._written, self._pairs[self.keys.index(key)]), "")
+            pc.binary_join_element_wise(f', "{key}": ', _take(self._written, self._pairs[self._places[key]]), "")
             for key in keys
         ]
         inner = pc.binary_join_element_wise(*(pc.fill_null(part, "") for part in parts), "")
         inner = pc.if_else(pc.equal(inner, ""), None, pc.utf8_slice_codeunits(inner, 2))
         return pc.binary_join_element_wise("{", inner, "}", "")
+
+
+def _numbered(
+    data: pa.Buffer, opened: _Places, closed: _Places, begins: npt.NDArray[np.bool_]
+) -> tuple[list[str], _Places]:
+    """The keys between these quotes, and for each key and line the number of its pair there, or -1.
+
+    `begins` says which pairs are the first of their lines.
+    """
+    lines = np.count_nonzero(begins)
+    if (alike := _alike(data, opened, closed, begins)) is not None:
+        return alike, np.arange(len(opened)).reshape(lines, -1).T
+    found = _take(_between(data, opened + 1, closed), np.arange(len(opened))).dictionary_encode()
+    keys: list[str] = found.dictionary.to_pylist()
+    numbers = np.full((len(keys), lines), -1)
+    numbers[found.indices.to_numpy(), np.cumsum(begins) - 1] = np.arange(len(opened))
+    return keys, numbers
+
+
+def _alike(data: pa.Buffer, opened: _Places, closed: _Places, begins: npt.NDArray[np.bool_]) -> list[str] | None:
+    """The keys of each line where all lines have those of the first one, in its order, as a program writes them."""
+    lines = np.count_nonzero(begins)
+    if not lines or len(opened) % lines or not begins[:: len(opened) // lines].all():
+        return None
+    closed = closed.reshape(lines, -1)
+    lengths = closed - opened.reshape(lines, -1) - 1
+    if (lengths != lengths[0]).any():
+        return None
+    # Eight letters at a time: the number that they are, of all lines but the first, where too few may precede a key.
+    numbers = np.ndarray(max(data.size - 7, 0), "<u8", data, strides=(1,))
+    keys = [bytes(data[end - size : end]) for end, size in zip(closed[0].tolist(), lengths[0].tolist(), strict=True)]
+    for place, key in enumerate(keys):
+        for cut in range(len(key), 0, -8):
+            part = key[max(cut - 8, 0) : cut]
+            found = numbers[closed[1:, place] - (len(key) - cut) - 8] >> np.uint64(64 - 8 * len(part))
+            if (found != int.from_bytes(part, "little")).any():
+                return None
+    return [key.decode() for key in keys]
 
 
 def _between(data: pa.Buffer, begins: _Places, ends: _Places) -> pa.StringArray:
@@ -122,4 +158,5 @@ def _between(data: pa.Buffer, begins: _Places, ends: _Places) -> pa.StringArray:
 
 def _take(texts: pa.StringArray, wanted: _Places) -> pa.StringArray:
     """Texts that are `_between` others, by their number among them; NULL for -1."""
-    return texts.take(pa.array(2 * wanted, mask=wanted < 0))
+    missing = wanted < 0
+    return texts.take(pa.array(2 * wanted, mask=missing if missing.any() else None))

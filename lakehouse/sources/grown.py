@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from lakehouse.errors import SourceChanged
 from lakehouse.sources.counts import counter_of
 from lakehouse.sources.csv_lines import behind_header
-from lakehouse.sources.lines import TextFile
+from lakehouse.sources.lines import TextFile, hold_memory
 from lakehouse.storage import StoredObject
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def _behind(stored: BinaryIO, text: TextFile, kind: str, before: Known) -> TextF
 
 def _counted(stream: BinaryIO, text: TextFile, kind: str, size: int | None) -> tuple[int | None, int, int]:
     """The records from where the stream stands; the lines of the file up to the last that has an end, their bytes."""
+    hold_memory()
     if kind == "csv" and text.header is None:
         text = behind_header(stream, text)
         if not text.header:

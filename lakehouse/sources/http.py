@@ -27,7 +27,8 @@ from lakehouse.sources.http_client import BUDGET, Client
 from lakehouse.sources.http_fields import Columns, dig
 from lakehouse.sources.http_pages import Pages
 from lakehouse.sources.http_watermark import Watermark
-from lakehouse.sources.json_lines import objects, parse
+from lakehouse.sources.json_lines import objects
+from lakehouse.sources.json_text import parse
 from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Chunk, Extract, SourceColumn
 from lakehouse.tables import Position, Table, Window

@@ -21,7 +21,7 @@ import stamina
 
 from lakehouse.errors import SourceChanged, SourceError, SourceRefused, SourceUnreachable
 from lakehouse.settings import HttpSource
-from lakehouse.sources.json_lines import parse
+from lakehouse.sources.json_text import parse
 
 ATTEMPTS = 6
 BUDGET = timedelta(minutes=2)

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 
 from lakehouse.errors import SourceChanged, SourceError
 from lakehouse.sources.http_fields import dig
-from lakehouse.sources.json_lines import dump
+from lakehouse.sources.json_text import dump
 from lakehouse.sources.options import Options
 from lakehouse.tables import Position, Window
 

@@ -6,7 +6,6 @@ text. Flat lines are taken apart in bulk (`flat_json.py`), the others one by one
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -18,27 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.sources.flat_json import FlatLines, flat_lines, lines_of
+from lakehouse.sources.json_text import PLAIN, dump, encodable, fields_of
 from lakehouse.sources.lines import BLANK, BOM, BREAKS, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
 from lakehouse.sources.reader import Broken, Chunk
 
 _FAULTS = (ValueError, RecursionError, StopIteration)
 """What a decoder raises, and what its inner part raises for a text that does not begin like JSON."""
 _NO_JSON = "\0 no text"
-
-
-class _Number(str):
-    """A number's own digits, told apart from a string inside a nested value."""
-
-    __slots__ = ()
-
-
-def _no_constant(name: str) -> object:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
-
-
-_PLAIN = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_constant)
-_NESTED = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=_no_constant)
 
 
 class _Fields:
@@ -99,10 +84,11 @@ def json_lines(
 
 def _first_lines(block: bytes, most: int) -> tuple[bytes, int]:
     """A block, or so many of its lines; and how many that are, one without an end included."""
-    lines = block.count(b"\n") + (not block.endswith(b"\n"))
+    is_end = np.frombuffer(block, np.uint8) == ord("\n")
+    lines = int(np.count_nonzero(is_end)) + (not block.endswith(b"\n"))
     if lines <= most:
         return block, lines
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    ends = np.flatnonzero(is_end)
     return block[: ends[most - 1] + 1], most
 
 
@@ -154,7 +140,7 @@ def _take(batch: _Batch, part: _Part, fields: _Fields) -> None:
     else:
         lines = zip(flat.others.tolist(), flat.other_texts.to_pylist(), strict=True)
         batch.flat.append(_Rows(flat.rows, _about(pa.array(flat.places + first), flat.texts, flat.extra)))
-    scan: Callable[[str, int], tuple[object, int]] = _PLAIN.scan_once  # type: ignore[attr-defined]  # all have it
+    scan: Callable[[str, int], tuple[object, int]] = PLAIN.scan_once  # type: ignore[attr-defined]  # all have it
     for place, line in lines:
         # Lines that nothing is wrong with take the short way; the others the one that says what is.
         try:
@@ -173,18 +159,13 @@ def _take(batch: _Batch, part: _Part, fields: _Fields) -> None:
                 batch.broken.append(part.broken(place, stripped.encode(part.file.encoding), error))
 
 
-def parse(text: str) -> object:
-    """Any JSON text, its numbers with their original digits. Raises ValueError and RecursionError."""
-    return _NESTED.decode(text)
-
-
 def objects(
     records: Iterable[tuple[object, str]],
     names: Sequence[str] | None,
     ignore: Collection[str] = (),
     moved: Callable[[object], object] | None = None,
 ) -> Chunk:
-    """A chunk of records that `parse` has parsed, each with its coordinate.
+    """A chunk of records that `json_text.parse` has parsed, each with its coordinate.
 
     `moved` makes of each the one whose fields are taken. The payload is the record that it was made of.
     """
@@ -202,12 +183,12 @@ def objects(
 def _add(batch: _Batch, text: str, place: int | str) -> str | None:
     """Take a record, or say what is wrong with it."""
     try:
-        record = _PLAIN.decode(text)
+        record = PLAIN.decode(text)
     except _FAULTS as error:
         return f"not JSON: {error}"
     if type(record) is not dict:
         return "not a JSON object"
-    if "\\u" in text and not _encodable(record):
+    if "\\u" in text and not encodable(record):
         return "a \\u escape stands for half a character"
     batch.records.append(record)
     batch.texts.append(text)
@@ -253,7 +234,7 @@ def _extra(batch: _Batch, fields: _Fields) -> pa.Array:
 
 
 def _besides(text: str, known: Collection[str]) -> str:
-    return dump({key: value for key, value in _NESTED.decode(text).items() if key not in known})
+    return dump({key: value for key, value in fields_of(text).items() if key not in known})
 
 
 def _column(batch: _Batch, key: str) -> pa.Array:
@@ -270,31 +251,4 @@ def _text(value: object, key: str, line: str) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return dump(_NESTED.decode(line)[key])
-
-
-def dump(value: object) -> str:
-    """A nested value as JSON text, its numbers with their original digits."""
-    try:
-        return _dump(value)
-    except RecursionError:
-        # Nested in hundreds of levels, which only the library's own code can follow: numbers become strings.
-        return json.dumps(value, ensure_ascii=False)
-
-
-def _dump(value: object) -> str:
-    if isinstance(value, _Number):
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join([f"{_dump(key)}: {_dump(inner)}" for key, inner in value.items()]) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_dump, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _encodable(record: dict[str, object]) -> bool:
-    try:
-        json.dumps(record, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return dump(fields_of(line)[key])

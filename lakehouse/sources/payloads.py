@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from lakehouse.settings import FilesSource, HttpSource, Settings
 from lakehouse.sources.http_fields import Columns
-from lakehouse.sources.json_lines import objects, parse
+from lakehouse.sources.json_lines import objects
+from lakehouse.sources.json_text import parse
 from lakehouse.sources.options import Options
 from lakehouse.sources.reader import Broken, Chunk
 from lakehouse.tables import Table
