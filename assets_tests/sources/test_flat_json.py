@@ -21,6 +21,7 @@ TEXTS = st.one_of(
 NUMBERS = st.sampled_from(["0", "-0", "1.50", "1e5", "-2.5E-3", "12345678901234567890.10"])
 WORDS = st.sampled_from(["null", "true", "false", "[1, 2.0]", '{"a": 1.0}', "01", "1.", "nul", "NaN", ""])
 KEYS = st.sampled_from([*NAMES, "x", "y.z", "not plain", "ignored"])
+FLAT_VALUES = st.sampled_from(["null", "true", "1.50", '""', '"null"', '"a, b: c"', '"é"', '"}"'])
 VALUES = TEXTS.map(json.dumps) | TEXTS.map(lambda text: json.dumps(text, ensure_ascii=False)) | NUMBERS | WORDS
 SPACES = st.sampled_from([(":", ","), (": ", ", "), (" :", " ,")])
 
@@ -29,6 +30,21 @@ SPACES = st.sampled_from([(":", ","), (": ", ", "), (" :", " ,")])
 def lines(draw: st.DrawFn) -> str:
     (colon, comma), pairs = draw(SPACES), draw(st.lists(st.tuples(KEYS, VALUES), max_size=4))
     return "{" + comma.join(f'"{key}"{colon}{value}' for key, value in pairs) + "}" + draw(st.sampled_from(["", "\r"]))
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[str]:
+    """Lines with the same keys in the same order, as programs write them; perhaps with another one among them."""
+    keys = draw(st.lists(st.sampled_from([*NAMES, "x", "long_name", "ignored"]), min_size=1, max_size=4))
+    values = draw(st.lists(st.lists(FLAT_VALUES, min_size=len(keys), max_size=len(keys)), min_size=1, max_size=6))
+    colon, comma = draw(st.sampled_from([(":", ","), (": ", ", ")]))
+    written = [
+        "{" + comma.join(f'"{key}"{colon}{value}' for key, value in zip(keys, row, strict=True)) + "}" for row in values
+    ]
+    other = draw(st.none() | lines())
+    if other is not None:
+        written.insert(draw(st.integers(0, len(written))), other)
+    return written
 
 
 def read(content: bytes, names: list[str] | None = NAMES, encoding: str = "utf-8") -> list[Chunk]:
@@ -78,7 +94,10 @@ def wanted(line: str) -> object:
     return {name: _as_text(record.get(name)) for name in NAMES}, stripped, extra or None
 
 
-@given(st.lists(lines(), min_size=1, max_size=8))
+@given(st.lists(lines(), min_size=1, max_size=8) | alike())
+@example(['{"a":1,"b":2}', '{"b":1,"a":2}'])
+@example(['{"xy":1,"z":2}', '{"x":1,"yz":2}'])
+@example(['{"a":1,"a":null}', '{"a":2,"a":3}'])
 @example(['{"a":1,"a":null}', '{"a":"x,","b":" "}', '{"x":null,"y.z":"p"}', '{"x":"q"}'])
 @hypothesis_settings(max_examples=300, deadline=None)
 def test_each_line_is_what_python_says(given_lines: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from lakehouse.sources.lines import BREAKS, BYTES, ROWS, Lines, TextFile, placed
+from lakehouse.sources.lines import BREAKS, BYTES, Lines, TextFile, placed
 from lakehouse.sources.reader import MAX_PAYLOAD, Broken, Chunk
 
 
@@ -119,7 +119,7 @@ def csv_lines(
             else:
                 batch.rows.append(fields)
                 batch.sources.append(records.source)
-            if batch.count >= ROWS or batch.size >= BYTES:
+            if batch.count >= file.rows or batch.size >= BYTES:
                 yield batch.chunk()
                 batch.start()
     except BREAKS:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _UNREADABLE = (*BREAKS, pa.ArrowException, UnicodeDecodeError)
-_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES, _SAMPLE_ROWS = 4096, 10_000
 _WILD = frozenset("*?[")
 _ASCII = bytes(range(128))
 _KNOWN = {"files", "format", "delimiter", "encoding", "ignore", "settle", "marker"}
@@ -102,7 +103,7 @@ class FilesReader:
         ]
 
     def columns(self) -> tuple[SourceColumn, ...]:
-        """The columns of the last file's first chunk, with Arrow's types; of JSON lines each is `JSON`.
+        """The columns of the last file's first rows, with Arrow's types; of JSON lines each is `JSON`.
 
         Raises SourceChanged if there is no file.
         """
@@ -114,7 +115,7 @@ class FilesReader:
                 expected="at least one to sample",
                 remedy="Mend the pattern, or put a file there.",
             )
-        part = Part(files[-1], self._text(files[-1].path), signature(files[-1]))
+        part = Part(files[-1], replace(self._text(files[-1].path), rows=_SAMPLE_ROWS), signature(files[-1]))
         first = next(iter(self._chunks(part, None)), Chunk(pa.table({}), ""))
         records = self._kind(part.seen.path) == "jsonl"
         return tuple(

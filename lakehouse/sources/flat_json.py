@@ -118,35 +118,27 @@ def _numbered(
 
     `begins` says which pairs are the first of their lines.
     """
-    lines = np.count_nonzero(begins)
-    if (alike := _alike(data, opened, closed, begins)) is not None:
-        return alike, np.arange(len(opened)).reshape(lines, -1).T
-    found = _take(_between(data, opened + 1, closed), np.arange(len(opened))).dictionary_encode()
-    keys: list[str] = found.dictionary.to_pylist()
-    numbers = np.full((len(keys), lines), -1)
-    numbers[found.indices.to_numpy(), np.cumsum(begins) - 1] = np.arange(len(opened))
-    return keys, numbers
+    lines, count = np.count_nonzero(begins), len(opened)
+    keys = _take(_between(data, opened + 1, closed), np.arange(count))
+    if lines and not count % lines and begins[:: count // lines].all():
+        first = keys[: count // lines]
+        if _repeated(first, keys):
+            # All lines have the keys of the first one in its order, as a program writes them.
+            return first.to_pylist(), np.arange(count).reshape(lines, -1).T
+    found = keys.dictionary_encode()
+    numbers = np.full((len(found.dictionary), lines), -1)
+    numbers[found.indices.to_numpy(), np.cumsum(begins) - 1] = np.arange(count)
+    return found.dictionary.to_pylist(), numbers
 
 
-def _alike(data: pa.Buffer, opened: _Places, closed: _Places, begins: npt.NDArray[np.bool_]) -> list[str] | None:
-    """The keys of each line where all lines have those of the first one, in its order, as a program writes them."""
-    lines = np.count_nonzero(begins)
-    if not lines or len(opened) % lines or not begins[:: len(opened) // lines].all():
-        return None
-    closed = closed.reshape(lines, -1)
-    lengths = closed - opened.reshape(lines, -1) - 1
+def _repeated(part: pa.StringArray, whole: pa.StringArray) -> bool:
+    """Whether the whole is nothing but this beginning of it, again and again: by lengths, and by letters."""
+    lengths = pc.binary_length(whole).to_numpy().reshape(-1, len(part))
     if (lengths != lengths[0]).any():
-        return None
-    # Eight letters at a time: the number that they are, of all lines but the first, where too few may precede a key.
-    numbers = np.ndarray(max(data.size - 7, 0), "<u8", data, strides=(1,))
-    keys = [bytes(data[end - size : end]) for end, size in zip(closed[0].tolist(), lengths[0].tolist(), strict=True)]
-    for place, key in enumerate(keys):
-        for cut in range(len(key), 0, -8):
-            part = key[max(cut - 8, 0) : cut]
-            found = numbers[closed[1:, place] - (len(key) - cut) - 8] >> np.uint64(64 - 8 * len(part))
-            if (found != int.from_bytes(part, "little")).any():
-                return None
-    return [key.decode() for key in keys]
+        return False
+    size = int(lengths[0].sum())
+    letters = np.frombuffer(whole.buffers()[2], np.uint8, size * len(lengths)).reshape(-1, size)
+    return bool((letters == letters[0]).all())
 
 
 def _between(data: pa.Buffer, begins: _Places, ends: _Places) -> pa.StringArray:

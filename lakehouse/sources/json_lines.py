@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from lakehouse.sources.flat_json import FlatLines, flat_lines, lines_of
 from lakehouse.sources.json_text import PLAIN, dump, encodable, fields_of
-from lakehouse.sources.lines import BLANK, BOM, BREAKS, BYTES, MAX_LINE, ROWS, UTF8, Lines, TextFile, blocks, placed
+from lakehouse.sources.lines import BLANK, BOM, BREAKS, BYTES, MAX_LINE, UTF8, Lines, TextFile, blocks, placed
 from lakehouse.sources.reader import Broken, Chunk
 
 _FAULTS = (ValueError, RecursionError, StopIteration)
@@ -67,11 +67,11 @@ def json_lines(
         for at, block in blocks(stream, file.at):
             place = 0
             while place < len(block):
-                some, lines = _first_lines(block[place:], ROWS - batch.lines)
+                some, lines = _first_lines(block[place:], file.rows - batch.lines)
                 _take(batch, _Part(some, replace(file, lines=before, at=at + place)), fields)
                 before, place = before + lines, place + len(some)
                 batch.lines, batch.size = batch.lines + lines, batch.size + len(some)
-                if batch.lines >= ROWS or batch.size >= BYTES:
+                if batch.lines >= file.rows or batch.size >= BYTES:
                     yield _chunk(batch, fields, file.path)
                     batch = _Batch()
     except BREAKS:

@@ -35,7 +35,7 @@ _HELD = 31 * 1024 * 1024
 class TextFile:
     """A text file and how it is read. So many `lines` and bytes (`at`) precede what the stream begins with.
 
-    `delimiter` and `header` are for CSV: without a `header` the first record is it.
+    `delimiter` and `header` are for CSV: without a `header` the first record is it. `rows` is the most of one chunk.
     """
 
     path: str
@@ -44,6 +44,7 @@ class TextFile:
     lines: int = 0
     at: int = 0
     header: tuple[str, ...] | None = None
+    rows: int = ROWS
 
 
 def placed(error: str, line: int, at: int) -> str:
