@@ -94,14 +94,15 @@ def wanted(line: str) -> object:
     return {name: _as_text(record.get(name)) for name in NAMES}, stripped, extra or None
 
 
-@given(st.lists(lines(), min_size=1, max_size=8) | alike())
-@example(['{"a":1,"b":2}', '{"b":1,"a":2}'])
-@example(['{"xy":1,"z":2}', '{"x":1,"yz":2}'])
-@example(['{"a":1,"a":null}', '{"a":2,"a":3}'])
-@example(['{"a":1,"a":null}', '{"a":"x,","b":" "}', '{"x":null,"y.z":"p"}', '{"x":"q"}'])
+@given(given_lines=st.lists(lines(), min_size=1, max_size=8) | alike(), end=st.sampled_from(["", "\n"]))
+@example(['{"a":1,"b":2}', '{"b":1,"a":2}'], "\n")
+@example(['{"xy":1,"z":2}', '{"x":1,"yz":2}'], "\n")
+@example(['{"a":1,"a":null}', '{"a":2,"a":3}'], "\n")
+@example(['{"a":1,"a":null}', '{"a":"x,","b":" "}', '{"x":null,"y.z":"p"}', '{"x":"q"}'], "")
 @hypothesis_settings(max_examples=300, deadline=None)
-def test_each_line_is_what_python_says(given_lines: list[str]) -> None:
-    found = told(read("\n".join(given_lines).encode("utf-8", "surrogatepass")))
+def test_each_line_is_what_python_says(given_lines: list[str], end: str) -> None:
+    """A last line without an end is taken apart by itself."""
+    found = told(read(("\n".join(given_lines) + end).encode("utf-8", "surrogatepass")))
     assert len(found) == len(given_lines)
     for number, line in enumerate(given_lines, 1):
         expected, is_now = wanted(line), found[f"f:{number}"]
