@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -12,6 +14,8 @@ import pytest
 from pydantic import SecretStr
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io import InputFile
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.update import SetSnapshotRefUpdate
 
 from assets_tests.forks import Fork
@@ -155,11 +159,34 @@ def test_a_copied_folder_never_writes_to_the_original(
 
 
 def test_the_metadata_file_missing_is_a_state_error(lake: Lake, settings: Settings, orders: Table) -> None:
-    table = lake.create(orders)
+    lake.create(orders)
     for file in (settings.state / "warehouse").rglob("*.metadata.json"):
         file.unlink()
     with pytest.raises(StateError, match=r"silver\.orders"):
-        table.stats()
+        Lake.open(settings).table(orders.name)
+
+
+def test_no_metadata_file_is_read_twice_and_what_others_commit_is_seen_at_once(
+    lake: Lake, settings: Settings, orders: Table, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On S3 each of them is a request, and a load of a few rows asks for the table a dozen times."""
+    table, other = lake.create(orders), Lake.open(settings).table(orders.name)
+    honest, read = FromInputFile.table_metadata, Counter[str]()
+
+    def counted(file: InputFile, *more: Any) -> object:  # noqa: ANN401  (PyIceberg's own)
+        read[file.location] += 1
+        return honest(file, *more)
+
+    monkeypatch.setattr(FromInputFile, "table_metadata", staticmethod(counted))
+    for number in range(20):
+        table.append(rows([number]), run_key=f"a{number}", progress={"a": {"at": number}})
+        assert table.progress("a") == {"at": number}
+    assert not read
+    other.append(rows([20]), run_key="b")
+    assert read.total() == 1
+    assert sorted(table.scan(columns=["order_id"]).read_all()["order_id"].to_pylist()) == list(range(21))
+    assert read.total() == 2
+    assert max(read.values()) == 1
 
 
 _WRITER = """

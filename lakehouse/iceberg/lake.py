@@ -28,7 +28,7 @@ _ATTEMPTS = 5
 
 
 class Lake:
-    """The tables of a catalog. Opening is cheap (one connection); nothing is cached but the connection."""
+    """The tables of a catalog. Opening is cheap: one connection. Kept are that and files which never change."""
 
     def __init__(self, catalog: SafeCatalog) -> None:
         self._catalog = catalog

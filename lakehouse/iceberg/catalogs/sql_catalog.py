@@ -5,7 +5,6 @@ What all catalogs do alike is `safe.py`.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Mapping
 from typing import Literal, cast
@@ -24,6 +23,7 @@ from sqlalchemy.orm import Session
 from typing_extensions import override
 
 from lakehouse.errors import StateError
+from lakehouse.iceberg.catalogs.known_metadata import KnownMetadata
 from lakehouse.iceberg.catalogs.patience import limit_waiting, patient
 from lakehouse.iceberg.catalogs.safe import SafeCatalog
 from lakehouse.iceberg.catalogs.views import SqlViews
@@ -42,7 +42,7 @@ class SqlLakeCatalog(SafeCatalog, SqlCatalog):
     def __init__(self, name: str, *, warehouse: str, timeout_s: float, **properties: str) -> None:
         self.warehouse = warehouse
         self._timeout_s = timeout_s
-        self._in_hand = threading.local()
+        self._known = KnownMetadata()
         super().__init__(name, warehouse=warehouse, **properties)
         # Nobody has to close a lake: its connections go with it, or with the process.
         weakref.finalize(self, self.engine.dispose)
@@ -56,11 +56,9 @@ class SqlLakeCatalog(SafeCatalog, SqlCatalog):
         self, table: IcebergTable, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
         """One UPDATE that asks for the metadata file it replaces."""
-        self._in_hand.table = table
-        try:
-            return SqlCatalog.commit_table(self, table, requirements, updates)
-        finally:
-            self._in_hand.table = None
+        made = SqlCatalog.commit_table(self, table, requirements, updates)
+        self._known.keep(made.metadata_location, made.metadata)
+        return made
 
     def as_planned(self, metadata: TableMetadata) -> tuple[TableRequirement, ...]:
         """A requirement of ours, checked against the very metadata that is swapped."""
@@ -100,11 +98,14 @@ class SqlLakeCatalog(SafeCatalog, SqlCatalog):
 
     @override
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> IcebergTable:
-        held: IcebergTable | None = getattr(self._in_hand, "table", None)
-        if held is not None and orm_table.metadata_location == held.metadata_location:
-            # A metadata file never changes: what is being committed to need not be read again.
-            return IcebergTable(held.name(), held.metadata, held.metadata_location, held.io, self)
-        return super()._convert_orm_to_iceberg(orm_table)
+        location = orm_table.metadata_location
+        metadata = None if location is None else self._known.get(location)
+        if location is None or metadata is None:
+            table = super()._convert_orm_to_iceberg(orm_table)
+            self._known.keep(table.metadata_location, table.metadata)
+            return table
+        name = (*self.identifier_to_tuple(orm_table.table_namespace), orm_table.table_name)
+        return IcebergTable(name, metadata, location, self._load_file_io(metadata.properties, location), self)
 
     def _moved(self, identifier: str | tuple[str, ...], found: str) -> StateError:
         name = identifier if isinstance(identifier, str) else ".".join(identifier)
