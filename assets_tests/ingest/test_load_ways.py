@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -147,58 +147,49 @@ def test_with_a_lag_a_row_of_a_clock_behind_is_read_and_no_other_twice(
     assert names(lake, table) == ["again", "behind", "one", "two"]
 
 
-@pytest.mark.parametrize("options", [{"watermark": "xmin"}, {"watermark": "updated_at", "clock": "now() + '1 hour'"}])
-def test_a_first_load_in_parts_goes_on_where_it_was_killed(
-    sources: Settings,
-    lake: Lake,
-    declare: Callable[..., Table],
-    shop: psycopg.Connection,
-    options: Mapping[str, object],
-) -> None:
-    table = declare(**options, chunk_mb=0.01)
+@pytest.fixture(
+    params=[{"watermark": "xmin"}, {"watermark": "updated_at", "clock": "now() + '1 hour'"}], ids=["xmin", "updated_at"]
+)
+def in_parts(request: pytest.FixtureRequest, declare: Callable[..., Table], shop: psycopg.Connection) -> Table:
+    """A table of twenty rows that a first load reads in parts."""
     shop.execute(
         "insert into things (id, code, name) select g, 1, repeat('x', 1900) || g from generate_series(1, 20) g"
     )
+    return declare(**request.param, chunk_mb=0.01)
+
+
+def test_a_first_load_in_parts_goes_on_where_it_was_killed(
+    sources: Settings, lake: Lake, in_parts: Table, shop: psycopg.Connection
+) -> None:
     loaded = list[int]()
 
     def kill(_rows: int, _what: str) -> None:
-        loaded.append(lake.table(table.name).stats().rows)
+        loaded.append(lake.table(in_parts.name).stats().rows)
         if len(loaded) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load(sources, lake, table, run_id="1", on_progress=kill)
+        load(sources, lake, in_parts, run_id="1", on_progress=kill)
     # Nothing of it stays open: a transaction would hold back whoever writes or vacuums there.
     with shop.transaction():
         shop.execute("set local lock_timeout = '20s'")
         shop.execute("lock table things in access exclusive mode")
     assert 0 == loaded[0] < loaded[1] < loaded[2]
-    kept = lake.table(table.name).stats().rows
+    kept = lake.table(in_parts.name).stats().rows
     assert kept == loaded[2]
     shop.execute("update things set name = 'moved' where id = 1")
-    result = load(sources, lake, table, run_id="2")
+    result = load(sources, lake, in_parts, run_id="2")
     assert result.rows_read == result.rows_published
     shop.execute("update things set name = 'moved once more' where id = 20")
-    load(sources, lake, table, run_id="3")
-    stored = [(row["id"], row["name"]) for row in rows(lake, table.name)]
+    load(sources, lake, in_parts, run_id="3")
+    stored = [(row["id"], row["name"]) for row in rows(lake, in_parts.name)]
     assert len(set(stored)) == len(stored)
     assert {key for key, _ in stored} == set(range(1, 21))
 
 
-@pytest.mark.parametrize("options", [{"watermark": "xmin"}, {"watermark": "updated_at", "clock": "now() + '1 hour'"}])
-def test_all_parts_read_again_at_once_double_nothing(
-    sources: Settings,
-    lake: Lake,
-    declare: Callable[..., Table],
-    shop: psycopg.Connection,
-    options: Mapping[str, object],
-) -> None:
-    table = declare(**options, chunk_mb=0.01)
-    shop.execute(
-        "insert into things (id, code, name) select g, 1, repeat('x', 1900) || g from generate_series(1, 20) g"
-    )
-    assert load(sources, lake, table, run_id="1").rows_published == 20
-    again = load(sources, lake, table, run_id="2", full=True)
+def test_all_parts_read_again_at_once_double_nothing(sources: Settings, lake: Lake, in_parts: Table) -> None:
+    assert load(sources, lake, in_parts, run_id="1").rows_published == 20
+    again = load(sources, lake, in_parts, run_id="2", full=True)
     assert (again.rows_read, again.rows_published, again.rows_seen) == (20, 0, 20)
 
 
