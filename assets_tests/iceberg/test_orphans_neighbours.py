@@ -112,12 +112,13 @@ def test_a_file_that_cannot_be_written_is_no_trouble(tables: list[LakeTable], st
 
 
 def test_a_table_that_cannot_be_opened_stops_the_sweep_unless_its_places_are_known(
-    tables: list[LakeTable], store: Store, kept: Path
+    tables: list[LakeTable], settings: Settings, store: Store, kept: Path
 ) -> None:
     first, second, *_ = tables
     first.sweep(store, Neighbours(kept))
     for path in (Path(store.root) / "gold" / second.name.table / "metadata").iterdir():
         path.unlink()
-    first.sweep(store, Neighbours(kept))
+    later = Lake.open(settings).table(first.name)
+    later.sweep(store, Neighbours(kept))
     with pytest.raises(StateError, match=r"gold\.t1"):
-        first.sweep(store, Neighbours())
+        later.sweep(store, Neighbours())

@@ -172,13 +172,13 @@ def test_neighbours_whose_names_begin_alike_do_not_share(
 
 
 def test_a_table_that_cannot_be_opened_might_share_the_folder(
-    lake: Lake, table: LakeTable, flat: Table, store: Store
+    lake: Lake, settings: Settings, table: LakeTable, flat: Table, store: Store
 ) -> None:
     lake.create(flat)
     for path in (Path(store.root) / "gold/flat/metadata").iterdir():
         path.unlink()
     with pytest.raises(StateError, match=r"gold\.flat"):
-        table.sweep(store)
+        Lake.open(settings).table(table.name).sweep(store)
 
 
 def test_a_table_whose_files_are_others_too_is_refused(

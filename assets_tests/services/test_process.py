@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from lakehouse.errors import ServiceError, StateError
 from lakehouse.services import process, processes
-from lakehouse.services.processes import birth, command_line, end, is_taken, locked
+from lakehouse.services.processes import birth, command_line, end, is_taken, locked, run
 from lakehouse.services.status import ServiceSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +119,17 @@ def test_service_that_ignores_the_request_is_killed(folder: Path, tmp_path: Path
     assert not process.status(folder, "echo").running
 
 
+@pytest.mark.skipif(run(["env", "--default-signal=TERM", "true"]).returncode != 0, reason="`env` leaves signals alone")
+def test_service_hears_the_request_though_who_started_it_ignores_it(folder: Path, echo: ServiceSpec) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        started = process.start(folder, echo)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started.pid is not None
+    assert end(started.pid, birth(started.pid) or "", [(signal.SIGTERM, 60)])
+
+
 def test_killed_service_is_started_again(folder: Path, echo: ServiceSpec) -> None:
     first = process.start(folder, echo)
     assert first.pid is not None
@@ -155,7 +166,7 @@ def test_service_that_fails_is_quoted(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("raise SystemExit('the reason it fails')")
     with pytest.raises(ServiceError, match="the reason it fails"):
         process.start(folder, ServiceSpec("bad", (sys.executable, str(tmp_path / "bad.py"))))
-    with pytest.raises(ServiceError, match="not found"):
+    with pytest.raises(ServiceError, match="not found|No such file"):
         process.start(folder, ServiceSpec("missing", ("/no/such/program",)))
     assert process.names(folder) == ()
 

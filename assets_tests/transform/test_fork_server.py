@@ -47,10 +47,8 @@ from assets_tests.transform.test_fork_server import Forked
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 server, folder = ForkServer.start(Path(sys.argv[1])), Path(sys.argv[1]).parent
 forked = Forked(server, folder)
-process = Path(f"/proc/{forked.fork.pid}")
-while (process / "cwd").readlink() != folder:
-    pass
-ignored = [line.split()[1] for line in (process / "status").read_text().splitlines() if line.startswith("SigIgn")]
+status = Path(f"/proc/{forked.fork.pid}/status").read_text()
+ignored = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")]
 print(int(ignored[0], 16) >> (signal.SIGTERM - 1) & 1)
 forked.fork.end(0)
 """

@@ -20,10 +20,12 @@ _PROC = Path("/proc")
 
 # The shell's `&` makes the new process a child of init, so that it is never our zombie and never ends with us. Its
 # input goes by way of descriptor 3, for a shell gives background commands an empty input. The first lines of it, up to
-# an empty one, are variables of the environment: so no secret is a word of any command.
+# an empty one, are variables of the environment: so no secret is a word of any command. Where `env` can, the request to
+# end is heard again: who starts the process may ignore it, as Dagster does where Ctrl-C is ignored.
 _DETACH = (
+    'heard="env --default-signal=TERM"; $heard true 2>/dev/null || heard=; '
     'while IFS= read -r line && [ -n "$line" ]; do export "$line"; done; '
-    'exec 3<&0; log=$1; shift; "$@" <&3 3<&- >>"$log" 2>&1 & echo $!'
+    'exec 3<&0; log=$1; shift; $heard "$@" <&3 3<&- >>"$log" 2>&1 & echo $!'
 )
 
 

@@ -37,6 +37,8 @@ def serve(control: socket.socket) -> NoReturn:
     """Fork when told to, until nobody is there to tell."""
     from lakehouse.transform.dbt_main import main as run_dbt  # noqa: PLC0415
 
+    # Who started this may ignore it, as Dagster does where Ctrl-C is ignored; a fork may be told in its first moment.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     while True:
         words, files = _heard(control)
         if "reap" in words:
@@ -68,8 +70,6 @@ def _heard(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _become(folder: str, variables: Mapping[str, str], files: list[int]) -> None:
     """A process as if started anew: its own session, folder and files. The last of the files stays open as it is."""
     os.setsid()
-    # Who started the server may ignore it, as Dagster does where Ctrl-C is ignored.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     take_environment(variables)
     os.chdir(folder)
     for target, file in enumerate(files[:3]):
