@@ -166,7 +166,7 @@ def test_service_that_fails_is_quoted(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("raise SystemExit('the reason it fails')")
     with pytest.raises(ServiceError, match="the reason it fails"):
         process.start(folder, ServiceSpec("bad", (sys.executable, str(tmp_path / "bad.py"))))
-    with pytest.raises(ServiceError, match="not found|No such file"):
+    with pytest.raises(ServiceError, match=r"not found|No such file"):
         process.start(folder, ServiceSpec("missing", ("/no/such/program",)))
     assert process.names(folder) == ()
 
